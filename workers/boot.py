@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The boot stage: one start of one kernel on one node, with an ordered list of scenarios.
+
+This module watches; it does not judge. It says how the boot ended, what the guest reported and what
+stands on the console; verdicts are made of that elsewhere.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from stress.job import job_json
+from stress.scenario import Clock, Scenario
+from stress.transcript import BootStory, Transcript
+from workers import payload
+from workers.console import crash
+from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
+from workers.process import Cancel
+
+POLL_SECONDS = 0.05
+STALL_SECONDS = 1.0
+CHUNK = 1 << 20
+CONSOLE_LIMIT = 64 << 20
+
+COMMAND_LINE: tuple[str, ...] = (
+    "console=ttyS0",
+    # Text of a crash before the console is up.
+    "earlyprintk=serial,ttyS0,115200",
+    # Addresses are the same in each boot; where a kernel lies is not what is tested.
+    "nokaslr",
+    # The first fault ends the boot: what runs after it would be its consequence.
+    "oops=panic",
+    "softlockup_panic=1",
+    "hung_task_panic=1",
+    "panic=-1",
+    # The emulated timer is checked against delay loops that an emulated CPU runs at no known speed.
+    "no_timer_check",
+)
+
+ICOUNT_COMMAND_LINE: tuple[str, ...] = (
+    # Under icount the time stamp counter counts guest nanoseconds; nothing has to be calibrated.
+    "tsc_early_khz=1000000",
+)
+
+
+class Ending(StrEnum):
+    """How a boot ended, as seen from outside."""
+
+    FINISHED = "finished"
+    """Init said that all scenarios ended."""
+    RESET = "reset"
+    """The machine reset or switched itself off before that."""
+    NEVER_SPOKE = "never-spoke"
+    """Init said nothing within the boot limit."""
+    SILENT = "silent"
+    """Init spoke, then nothing came for the silence limit."""
+    OVERTIME = "overtime"
+    """A scenario took more guest time than its limit; init was alive."""
+    TOO_LONG = "too-long"
+    """The whole boot took longer than its limit."""
+    FLOODED = "flooded"
+    """The guest wrote more than a console may hold."""
+    MACHINE_DIED = "machine-died"
+    """What carries the machine was killed or failed: the host's trouble."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Host seconds until init speaks, between two signs of life, and for the whole boot.
+
+    Time in which the host itself stood still does not count.
+    """
+
+    boot: float
+    silence: float
+    whole: float
+
+
+@dataclass(frozen=True)
+class BootRequest:
+    """Boot one kernel with its payload and run scenarios in this order."""
+
+    arch: str
+    kernel: Path
+    initramfs: Path
+    node: Node
+    clock: Clock
+    icount_shift: int
+    scenarios: tuple[Scenario, ...]
+    seed: int
+    limits: Limits
+    folder: Path
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of this boot: icount counts one CPU's instructions."""
+        return 1 if self.clock is Clock.ICOUNT else self.node.cpus
+
+
+@dataclass(frozen=True)
+class BootResult:
+    """What was seen. ``command`` repeats the machine; ``diagnosis`` are the CPUs' registers after a
+    hang."""
+
+    ending: Ending
+    story: BootStory
+    crashes: tuple[crash.CrashReport, ...]
+    seconds: float
+    command: tuple[str, ...]
+    diagnosis: str = ""
+
+
+def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
+    """Boot and watch until the end; raises InfrastructureError when the machine can't be started."""
+    request.folder.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(8)
+    job = job_json(token, request.seed, request.clock, request.scenarios)
+    initramfs = request.folder / "initramfs"
+    payload.with_job(request.initramfs, job, initramfs)
+    icount = request.clock is Clock.ICOUNT
+    machine = Start(
+        arch=request.arch,
+        kernel=request.kernel,
+        initramfs=initramfs,
+        command_line=COMMAND_LINE + (ICOUNT_COMMAND_LINE if icount else ()),
+        cpus=request.cpus,
+        icount_shift=request.icount_shift if icount else None,
+        folder=request.folder,
+    )
+    started = time.monotonic()
+    watch = _Watch(request, machine, token)
+    try:
+        with start(machine) as running:
+            ending = watch.until_end(running, cancel)
+            diagnosis = running.diagnose() if ending in HANGS else ""
+            command = running.command
+    finally:
+        initramfs.unlink(missing_ok=True)
+    return BootResult(
+        ending=ending,
+        story=watch.story(),
+        crashes=crash.read(_read(machine.console, CONSOLE_LIMIT)),
+        seconds=time.monotonic() - started,
+        command=command,
+        diagnosis=diagnosis,
+    )
+
+
+HANGS = frozenset({Ending.NEVER_SPOKE, Ending.SILENT, Ending.OVERTIME, Ending.TOO_LONG})
+
+
+class _Watch:
+    """Reads what grows and counts the time in which nothing did."""
+
+    def __init__(self, request: BootRequest, machine: Start, token: str) -> None:
+        self._limits = request.limits
+        self._guest_limits = {one.name: one.limit * 1000 for one in request.scenarios}
+        self._machine = machine
+        self._transcript = Transcript(token)
+        self._read = 0
+
+    def story(self) -> BootStory:
+        """Return what the guest reported, to the last byte on the port."""
+        while self._feed():
+            pass
+        return self._transcript.story()
+
+    def until_end(self, running: Running, cancel: Cancel) -> Ending:
+        total = quiet = 0.0
+        seen = self._transcript.story()
+        before = time.monotonic()
+        while True:
+            status = running.ended()
+            if self._feed():
+                quiet, seen = 0.0, self._transcript.story()
+            if seen.ended:
+                return Ending.FINISHED
+            if status is not None:
+                return self._ended(status)
+            if self._overtime(seen):
+                return Ending.OVERTIME
+            spoke = seen.last_ms is not None
+            if quiet > (self._limits.silence if spoke else self._limits.boot):
+                return Ending.SILENT if spoke else Ending.NEVER_SPOKE
+            if total > self._limits.whole:
+                return Ending.TOO_LONG
+            cancel.wait(POLL_SECONDS)
+            cancel.check()
+            now = time.monotonic()
+            # A longer gap means that the host or this process stood still, and the guest with it.
+            passed = min(now - before, STALL_SECONDS)
+            total, quiet, before = total + passed, quiet + passed, now
+
+    def _feed(self) -> bool:
+        """Read what came on the result port; True when there was something that counts."""
+        with self._machine.results.open("rb") as handle:
+            handle.seek(self._read)
+            data = handle.read(CHUNK)
+        self._read += len(data)
+        return bool(self._transcript.feed(data))
+
+    def _overtime(self, seen: BootStory) -> bool:
+        return any(
+            one.outcome is None and one.last_ms - one.begin_ms > self._guest_limits.get(one.name, 0)
+            for one in seen.scenarios[-1:]
+        )
+
+    def _ended(self, status: int) -> Ending:
+        if self._feed() and self._transcript.story().ended:
+            return Ending.FINISHED
+        if status == 0:
+            return Ending.RESET
+        sizes = [path.stat().st_size for path in (self._machine.console, self._machine.results)]
+        return Ending.FLOODED if max(sizes) >= OUTPUT_LIMIT else Ending.MACHINE_DIED
+
+
+def _read(path: Path, limit: int) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(limit)

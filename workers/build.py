@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The build stage: one point of a series to a kernel and its payload.
+
+Only what the machine boots is built: QEMU enters a PVH vmlinux by itself, so there is no compressed
+image. Products are kept under a key that names all they depend on, the points before included, for
+an incremental build sees what they left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from workers import compiled, compiler_warnings, kconfig, payload
+from workers.cache import Cache, take
+from workers.errors import InfrastructureError, KernelFailure
+from workers.kconfig import Symbol
+from workers.lane import OUT, PAYLOAD, Lane
+from workers.process import Cancel, Limits
+from workers.requests import BuildRequest, BuildResult
+from workers.sandbox import Sandbox
+from workers.status import Status
+from workers.trees import TreeStore
+
+RECIPE = "1"
+"""Changes whenever this module would make another kernel of the same input."""
+
+BUILD_LIMITS = Limits(seconds=3600.0)
+CONFIG_LIMITS = Limits(seconds=300.0)
+KERNEL_LIMIT = 512 << 20
+LOG_LIMIT = 16 << 20
+
+HOST_TROUBLE = re.compile(
+    r"No space left on device|Cannot allocate memory|Input/output error|Read-only file system"
+    r"|(?:internal compiler error|fatal error): Killed|Resource temporarily unavailable"
+)
+"""What a failing build says when the host is to blame: to be retried, never the kernel's fault."""
+
+ERROR_LINE = re.compile(r"(?:error|undefined reference|ERROR|\*\*\*)\b[ :`]")
+
+RESULT = TypeAdapter(BuildResult)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What all builds on a host share. ``folder`` of a lane belongs to one run."""
+
+    store: TreeStore
+    sandbox: Sandbox
+    kernels: Cache
+    payloads: Cache
+    outputs: Cache
+    ccaches: Path
+    jobs: int
+
+
+def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:
+    """Build one point in the lane at ``folder``; raises InfrastructureError or Cancelled.
+
+    A kernel that does not build, or that lacks a symbol it must have, is a result: FAIL.
+    """
+    started = time.monotonic()
+    key = kernel_key(request)
+    if request.reuse and (found := _cached(key, builder)) is not None:
+        return replace(found, cached=True, seconds=time.monotonic() - started)
+    lane = _lane(request, builder, folder)
+    request.log.parent.mkdir(parents=True, exist_ok=True)
+    request.log.write_bytes(b"")
+    try:
+        result = _build(request, builder, lane, key, cancel)
+    except KernelFailure as failure:
+        result = BuildResult(Status.FAIL, str(failure), 0.0)
+    return replace(result, seconds=time.monotonic() - started)
+
+
+def kernel_key(request: BuildRequest) -> str:
+    """Return the full content key of a kernel: trees, configuration, compiler, and this recipe."""
+    parts = (
+        RECIPE,
+        request.point.chain or "",
+        request.config.arch,
+        request.config.digest(request.expected),
+        request.toolchain.identity,
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _cached(key: str, builder: Builder) -> BuildResult | None:
+    kernel = builder.kernels.find(key)
+    if kernel is None:
+        return None
+    found = RESULT.validate_json((kernel / "build.json").read_bytes())
+    if found.payload != payload.key(key):
+        return None
+    return found if builder.payloads.find(found.payload) is not None else None
+
+
+def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
+    ccache = None
+    if request.reuse and shutil.which("ccache") is not None:
+        # Objects of one series are never served to another: a Makefile can write what it likes.
+        ccache = builder.ccaches / hashlib.sha256(request.series.encode()).hexdigest()[:16]
+    return Lane(folder, builder.sandbox, ccache, builder.jobs)
+
+
+def _build(
+    request: BuildRequest, builder: Builder, lane: Lane, key: str, cancel: Cancel
+) -> BuildResult:
+    point, parent = request.point, request.parent
+    if point.commit is None:
+        raise AssertionError("only points that apply are built")
+    fresh = lane.commit is None
+    lane.bring_to(point.commit, builder.store)
+    outputs_key = _outputs_key(request)
+    if fresh and request.reuse and point.index > 0 and (kept := builder.outputs.find(outputs_key)):
+        lane.adopt(kept, request.base.commit)
+    symbols = _configure(request, builder, lane, cancel)
+    _make(["vmlinux", "modules_prepare"], request, lane, cancel)
+    log = request.log.read_text(errors="replace")[-LOG_LIMIT:]
+    warnings, sources = compiler_warnings.read(log)
+    survives = True
+    if parent is not None and parent.commit is not None:
+        changes = builder.store.differences(parent.commit, point.commit)
+        survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
+    payload_key = payload.key(key)
+    initramfs = payload.build(payload_key, builder.payloads, lane, request.log, cancel)
+    with builder.kernels.filling(key) as folder:
+        kernel = folder / "vmlinux"
+        take(lane.out / "vmlinux", kernel, KERNEL_LIMIT)
+        take(lane.out / ".config", folder / "config", LOG_LIMIT)
+        take(lane.out / "System.map", folder / "System.map", KERNEL_LIMIT)
+        result = BuildResult(
+            Status.PASS,
+            None,
+            0.0,
+            compiled=survives,
+            warnings=compiler_warnings.accumulate(request.parent_warnings, warnings, sources),
+            kernel=key,
+            kernel_sha256=digest(kernel),
+            payload=payload_key,
+            payload_sha256=digest(initramfs),
+            symbols=symbols,
+        )
+        (folder / "build.json").write_bytes(RESULT.dump_json(result))
+    if point.index == 0 and request.reuse and builder.outputs.find(outputs_key) is None:
+        with builder.outputs.filling(outputs_key) as folder:
+            shutil.copytree(lane.out, folder, symlinks=True, dirs_exist_ok=True)
+    return result
+
+
+def _outputs_key(request: BuildRequest) -> str:
+    """Return the key of the base's output folder; only point 0 writes it, from an empty folder."""
+    base = request.base.chain or ""
+    config = request.config
+    parts = (RECIPE, base, config.arch, config.digest(), request.toolchain.identity)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _configure(request: BuildRequest, builder: Builder, lane: Lane, cancel: Cancel) -> tuple[str, ...]:
+    """Write .config and compare it with what was asked for; returns the symbols that are y.
+
+    Where neither the wish nor any Kconfig file changed, the .config of the point before stands.
+    """
+    wanted = request.config.text(request.expected)
+    fragment = lane.out / "wanted.config"
+    dotconfig = lane.out / ".config"
+    if not _still_configured(request, builder, lane, fragment, wanted):
+        fragment.write_text(wanted)
+        words = ["-s", f"KCONFIG_ALLCONFIG={OUT}/{fragment.name}", "allnoconfig"]
+        status = lane.make([*words, *_compiler(request)], request.log, cancel, CONFIG_LIMITS)
+        if status != 0:
+            raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
+        lane.configured = request.point.commit
+    found = kconfig.parse(dotconfig.read_text(errors="replace"))
+    missing = [
+        symbol
+        for symbol in kconfig.unmet((*request.config.symbols, *request.expected), found)
+        if not (symbol.optional and not _known(symbol, request, builder))
+    ]
+    if missing:
+        names = ", ".join(f"{symbol.name}={symbol.value}" for symbol in missing)
+        kind = "evidence: " if set(missing) & set(request.expected) else ""
+        raise KernelFailure(f"{kind}not in .config as asked: {names}")
+    return tuple(sorted(name for name, value in found.items() if value == "y"))
+
+
+def _still_configured(
+    request: BuildRequest, builder: Builder, lane: Lane, fragment: Path, wanted: str
+) -> bool:
+    """Return whether the lane's .config is what this point's Kconfig files and wishes would give."""
+    if lane.configured is None or not fragment.exists() or fragment.read_text() != wanted:
+        return False
+    changes = builder.store.differences(lane.configured, request.point.commit or "")
+    return not any("Kconfig" in change.path or "scripts/" in change.path for change in changes)
+
+
+def _known(symbol: Symbol, request: BuildRequest, builder: Builder) -> bool:
+    """Return whether any Kconfig file of the point defines a symbol."""
+    pattern = rf"^(menu)?config {symbol.name}$"
+    words = ["grep", "-q", "-E", "-e", pattern, request.point.commit or "", "--", "*Kconfig*"]
+    return builder.store.git(words).status == 0
+
+
+def _compiler(request: BuildRequest) -> list[str]:
+    compiler = request.toolchain.compiler
+    return [f"CC={compiler}", f"HOSTCC={compiler}"]
+
+
+def _make(targets: list[str], request: BuildRequest, lane: Lane, cancel: Cancel) -> None:
+    if lane.make([*targets, *_compiler(request)], request.log, cancel, BUILD_LIMITS) == 0:
+        return
+    tail = request.log.read_text(errors="replace")[-LOG_LIMIT:]
+    if match := HOST_TROUBLE.search(tail):
+        raise InfrastructureError(f"the build was cut off by the host: {match[0]}")
+    raise KernelFailure(f"does not build: {_first_error(request.log)}")
+
+
+def _first_error(log: Path) -> str:
+    lines = log.read_text(errors="replace")[-LOG_LIMIT:].splitlines()
+    found = next((line for line in lines if ERROR_LINE.search(line)), None)
+    return (found or (lines[-1] if lines else "make said nothing")).strip()[:300]
+
+
+def digest(path: Path) -> str:
+    """Return a file's sha256 as hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+__all__ = ["PAYLOAD", "Builder", "build", "digest", "kernel_key"]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A build lane: one source and one output folder in which the points of a series are built in order.
+
+Because the folders stay, make rebuilds only what a patch touched; because they look the same from
+inside (/src, /out) on every machine, the kernels do too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers import process
+from workers.process import Cancel, Limits
+from workers.sandbox import ENVIRONMENT, Mount, Sandbox
+from workers.trees import TreeStore
+
+SRC, OUT, PAYLOAD, CCACHE = "/src", "/out", "/payload", "/ccache"
+
+REPRODUCIBLE: Mapping[str, str] = {
+    "KBUILD_BUILD_TIMESTAMP": "2020-01-01",
+    "KBUILD_BUILD_USER": "farm",
+    "KBUILD_BUILD_HOST": "farm",
+    "KBUILD_BUILD_VERSION": "1",
+}
+"""With these fixed, a patch that changes no code gives the same vmlinux, bit for bit."""
+
+FILE_LIMIT = 2 << 30
+"""Bytes of any single file that a build may write."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Folders ``src``, ``out`` and ``payload`` below ``folder``, and the sandbox they are used in.
+
+    ``ccache`` is the folder of a compiler cache of this series' own, or None to go without.
+    """
+
+    folder: Path
+    sandbox: Sandbox
+    ccache: Path | None
+    jobs: int
+
+    @property
+    def src(self) -> Path:
+        return self.folder / "src"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def payload(self) -> Path:
+        return self.folder / "payload"
+
+    @property
+    def _current(self) -> Path:
+        return self.folder / "commit"
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that ``src`` is at; None when nothing was laid out, or not to the end."""
+        return self._current.read_text() if self._current.exists() else None
+
+    @property
+    def configured(self) -> str | None:
+        """The commit whose Kconfig files made ``out``'s .config; None when there is none yet."""
+        note = self.folder / "configured"
+        return note.read_text() if note.exists() else None
+
+    @configured.setter
+    def configured(self, commit: str | None) -> None:
+        (self.folder / "configured").write_text(commit or "")
+
+    def bring_to(self, commit: str, store: TreeStore) -> None:
+        """Lay ``src`` out at a commit, touching only what differs from the one before."""
+        current = self.commit
+        if current == commit:
+            return
+        if current is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.src, self.out, self.payload):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._current.unlink(missing_ok=True)
+        store.lay_out(commit, self.src, self.folder / "index", current)
+        self._current.write_text(commit)
+
+    def adopt(self, out: Path, commit: str | None) -> None:
+        """Start from a copy of the output folder of an earlier build of the commit ``commit``."""
+        shutil.rmtree(self.out)
+        shutil.copytree(out, self.out, symlinks=True)
+        self.configured = commit
+
+    def make(
+        self, words: Sequence[str], log: Path, cancel: Cancel, limits: Limits, *, modules: bool = False
+    ) -> int:
+        """Run make in the lane, its output appended to ``log``; returns its exit status.
+
+        ``modules`` builds what is in ``payload`` as external modules; ``src`` is never writable.
+        """
+        argv = ["make", "-C", SRC, f"O={OUT}", f"-j{self.jobs}", *words]
+        if modules:
+            argv.append(f"M={PAYLOAD}")
+        return self.run(argv, log, cancel, limits)
+
+    def run(self, argv: Sequence[str], log: Path, cancel: Cancel, limits: Limits) -> int:
+        """Run a program in the lane's sandbox, its output appended to ``log``."""
+        mounts = [Mount(self.src, SRC), Mount(self.out, OUT, writable=True)]
+        mounts.append(Mount(self.payload, PAYLOAD, writable=True))
+        environment = dict(REPRODUCIBLE)
+        if self.ccache is not None:
+            self.ccache.mkdir(parents=True, exist_ok=True)
+            mounts.append(Mount(self.ccache, CCACHE, writable=True))
+            environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
+        command = self.sandbox.wrap(argv, mounts, folder=OUT, environment=environment)
+        with log.open("ab") as said:
+            running = process.start(
+                command,
+                stdout=said.fileno(),
+                stderr=subprocess.STDOUT,
+                limits=Limits(limits.seconds, FILE_LIMIT),
+            )
+            return process.watch(running, argv[0], limits, cancel)
+
+    def remove(self) -> None:
+        """Delete the lane's folders."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def host_jobs() -> int:
+    """Return how many compilers this host runs at once: one for each CPU that it may use."""
+    return len(os.sched_getaffinity(0))

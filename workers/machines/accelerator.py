@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which accelerator QEMU uses here, found out by running a guest and not by looking for /dev/kvm.
+
+/dev/kvm may exist, open and create a VM, and still never run a guest: nested virtualisation that is
+offered and does not work. So a boot sector of four bytes is run under KVM with a time limit, once
+for each boot of the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from workers import process
+from workers.errors import InfrastructureError
+from workers.process import Limits
+from workers.sandbox import Mount, Sandbox
+from workers.trees import locked
+
+PROBE_SECONDS = 5.0
+
+# mov al, 0x10; out 0xf4, al: QEMU's debug-exit device turns the value into exit status 0x21.
+BOOT_SECTOR = bytes([0xB0, 0x10, 0xE6, 0xF4]).ljust(510, b"\x90") + b"\x55\xaa"
+EXIT_STATUS = 0x21
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """``kvm`` or ``tcg``, and why."""
+
+    name: str
+    reason: str
+
+
+def choose(memory: Path, program: str, sandbox: Sandbox) -> Accelerator:
+    """Return this host's accelerator; what was found is noted in the file ``memory``.
+
+    The note holds for one boot of the host and one answer of /dev/kvm's permissions.
+    """
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    host = f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {program} {usable}"
+    with locked(memory.with_suffix(".lock")):
+        if memory.exists() and (known := json.loads(memory.read_text()))["host"] == host:
+            return Accelerator(known["name"], known["reason"])
+        found = _probe(program, sandbox) if usable else Accelerator("tcg", _absent())
+        memory.write_text(json.dumps({"host": host, **asdict(found)}))
+        return found
+
+
+def _absent() -> str:
+    return "/dev/kvm can't be opened" if Path("/dev/kvm").exists() else "there is no /dev/kvm"
+
+
+def _probe(program: str, sandbox: Sandbox) -> Accelerator:
+    with tempfile.TemporaryDirectory(prefix="farm-probe-") as folder:
+        (Path(folder) / "disk").write_bytes(BOOT_SECTOR)
+        argv = [program, "-accel", "kvm", "-nodefaults", "-no-user-config", "-display", "none"]
+        argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-no-reboot"]
+        argv += ["-drive", "file=/boot/disk,format=raw,if=floppy,readonly=on"]
+        wrapped = sandbox.wrap(
+            argv, [Mount(Path(folder), "/boot")], folder="/", devices=("/dev/kvm",)
+        )
+        try:
+            ran = process.run(wrapped, limits=Limits(seconds=PROBE_SECONDS))
+        except InfrastructureError:
+            return Accelerator("tcg", f"a guest under KVM did not run within {PROBE_SECONDS:.0f} s")
+    if ran.status == EXIT_STATUS:
+        return Accelerator("kvm", "a guest ran under KVM")
+    said = ran.stderr.decode(errors="replace").strip().splitlines()
+    return Accelerator("tcg", f"a guest under KVM failed: {said[-1] if said else ran.status}")

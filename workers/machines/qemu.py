@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU machines: one process in a sandbox, results on a virtio-serial port, console to a file."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from qemu.qmp import QMPClient, QMPError
+
+from workers import process
+from workers.errors import InfrastructureError
+from workers.machines import OUTPUT_LIMIT, Node, Start
+from workers.machines.accelerator import Accelerator
+from workers.process import Limits
+from workers.sandbox import Mount, Sandbox
+
+PROGRAMS: Mapping[str, str] = {"x86_64": "qemu-system-x86_64", "i386": "qemu-system-i386"}
+
+KERNEL, INITRAMFS, FOLDER = "/boot/vmlinux", "/boot/initramfs", "/run/farm"
+
+QMP_SECONDS = 5.0
+
+
+class QemuMachine:
+    """A running QEMU. Use as a context manager; leaving it kills the process and its namespace."""
+
+    def __init__(self, node: Node, accelerator: Accelerator, sandbox: Sandbox, start: Start) -> None:
+        self._start = start
+        start.folder.mkdir(parents=True, exist_ok=True)
+        for path in (start.console, start.results):
+            path.write_bytes(b"")
+        self.command = (PROGRAMS[start.arch], *arguments(node, accelerator, start))
+        mounts = [
+            Mount(start.kernel, KERNEL),
+            Mount(start.initramfs, INITRAMFS),
+            Mount(start.folder, FOLDER, writable=True),
+        ]
+        devices = ("/dev/kvm",) if accelerator.name == "kvm" else ()
+        wrapped = sandbox.wrap(self.command, mounts, folder=FOLDER, devices=devices)
+        with (start.folder / "qemu.log").open("wb") as said:
+            self._process = process.start(
+                wrapped,
+                stdout=said.fileno(),
+                stderr=subprocess.STDOUT,
+                limits=Limits(file_bytes=OUTPUT_LIMIT),
+            )
+
+    def ended(self) -> int | None:
+        return self._process.poll()
+
+    def said(self) -> str:
+        """Return what QEMU itself wrote: why it did not start."""
+        return (self._start.folder / "qemu.log").read_text(errors="replace").strip()[-500:]
+
+    def diagnose(self) -> str:
+        """Return the registers of all CPUs, as QEMU's monitor prints them."""
+        return asyncio.run(_registers(self._start.folder / "qmp"))
+
+    def __enter__(self) -> QemuMachine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        process.kill(self._process)
+        (self._start.folder / "qmp").unlink(missing_ok=True)
+
+
+def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, ...]:
+    """Return QEMU's arguments, with the sandbox's inner paths.
+
+    TCG always runs with one thread: with one thread a CPU, QEMU reports faults in modified code
+    that no processor has. Under icount a guest is the same, instruction for instruction, each time.
+    """
+    words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc"]
+    words += ["-cpu", node.cpu, "-m", str(node.memory_mib), "-smp", str(start.cpus)]
+    words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    if accelerator.name == "kvm":
+        words += ["-accel", "kvm"]
+    else:
+        words += ["-accel", "tcg,thread=single"]
+    if start.icount_shift is not None:
+        words += ["-icount", f"shift={start.icount_shift},sleep=off"]
+        words += ["-rtc", "base=2020-01-01,clock=vm"]
+    words += ["-kernel", KERNEL, "-initrd", INITRAMFS, "-append", " ".join(start.command_line)]
+    words += ["-chardev", f"file,id=console,path={FOLDER}/{start.console.name}"]
+    words += ["-serial", "chardev:console"]
+    words += ["-device", "virtio-serial-pci,max_ports=2"]
+    words += ["-chardev", f"file,id=results,path={FOLDER}/{start.results.name}"]
+    words += ["-device", "virtserialport,chardev=results,name=org.farm.results"]
+    words += ["-qmp", f"unix:{FOLDER}/qmp,server=on,wait=off"]
+    return tuple(words)
+
+
+def version(arch: str) -> str:
+    """Return QEMU's version, part of a node's model; InfrastructureError when it is not installed."""
+    said = process.output([PROGRAMS[arch], "--version"]).decode(errors="replace")
+    match = re.search(r"version (\S+)", said)
+    if match is None:
+        raise InfrastructureError(f"{PROGRAMS[arch]} --version says: {said[:100]!r}")
+    return match[1]
+
+
+async def _registers(socket: Path) -> str:
+    client = QMPClient("farm")
+    try:
+        async with asyncio.timeout(QMP_SECONDS):
+            await client.connect(str(socket))
+            words = {"command-line": "info registers -a"}
+            answer = await client.execute("human-monitor-command", words)
+            return str(answer)
+    except (QMPError, OSError, TimeoutError) as error:
+        return f"QEMU's monitor did not answer: {error!r}"
+    finally:
+        await client.disconnect()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one place where processes are started.
+
+Every process gets its own session, so that a Ctrl-C at the terminal reaches the farm alone, and is
+killed with its whole group when its time is up or its job is cancelled. Programs that start others
+(make, QEMU) run in a sandbox with a PID namespace of its own, which ends with them; for all others
+``setpriv --pdeathsig`` ends the program when the farm is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel_series.run import Ran
+from workers.errors import Cancelled, InfrastructureError
+
+PACKAGES: Mapping[str, str] = {
+    "bc": "bc",
+    "bwrap": "bubblewrap",
+    "ccache": "ccache",
+    "dpkg-deb": "dpkg",
+    "flex": "flex",
+    "bison": "bison",
+    "gcc": "gcc",
+    "git": "git",
+    "ld": "binutils",
+    "make": "make",
+    "qemu-system-i386": "qemu-system-x86",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "setpriv": "util-linux",
+    "unifdef": "unifdef",
+    "xz": "xz-utils",
+}
+"""Debian's package for each program the farm starts."""
+
+POLL_SECONDS = 0.2
+
+
+class Cancel:
+    """Tells a running stage to stop; shared between the stage and whoever watches its lease."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def request(self, reason: str) -> None:
+        """Ask the stage to stop at its next look."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for at most ``seconds``; True as soon as the stage has to stop."""
+        return self._event.wait(seconds)
+
+    def check(self) -> None:
+        """Raise Cancelled if the stage has to stop."""
+        if self._event.is_set():
+            raise Cancelled(self.reason)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may use: wall seconds, and bytes of any single file it writes."""
+
+    seconds: float = 600.0
+    file_bytes: int | None = None
+
+
+def which(program: str) -> str:
+    """Return the path of a program, or say which Debian package brings it."""
+    path = shutil.which(program)
+    if path is None:
+        package = PACKAGES.get(program, program)
+        raise InfrastructureError(
+            f"the program {program} is not there", f"install Debian's package {package}"
+        )
+    return path
+
+
+def tied(argv: Sequence[str], limits: Limits) -> list[str]:
+    """Return ``argv`` so that the program ends with the thread that started it."""
+    prefix = [which("setpriv"), "--pdeathsig", "KILL", "--"]
+    if limits.file_bytes is not None:
+        prefix = [which("prlimit"), f"--fsize={limits.file_bytes}", "--core=0", "--", *prefix]
+    return [*prefix, which(argv[0]), *argv[1:]]
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int,
+    stderr: int,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own. The calling thread must outlive it."""
+    try:
+        return subprocess.Popen(
+            tied(argv, limits),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise InfrastructureError(f"{argv[0]} could not be started: {error}") from error
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its whole group, and wait until it is gone."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: Cancel) -> int:
+    """Wait for a process that writes to files; kill it when its time is up or the job is cancelled.
+
+    Returns its exit status. Raises InfrastructureError on the time limit, Cancelled on cancellation.
+    """
+    deadline = time.monotonic() + limits.seconds
+    try:
+        while True:
+            try:
+                return process.wait(timeout=POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                cancel.check()
+                if time.monotonic() > deadline:
+                    raise InfrastructureError(
+                        f"{what} did not end within {limits.seconds:.0f} s"
+                    ) from None
+    finally:
+        kill(process)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> Ran:
+    """Run a short program to its end and return its exit status and output.
+
+    Raises InfrastructureError when it can't be started or does not end in time; a nonzero exit
+    status is the caller's to judge.
+    """
+    process = start(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=env,
+        limits=limits,
+    )
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=limits.seconds)
+    except subprocess.TimeoutExpired:
+        raise InfrastructureError(f"{argv[0]} did not end within {limits.seconds:.0f} s") from None
+    finally:
+        kill(process)
+    return Ran(process.returncode, stdout, stderr)
+
+
+def output(argv: Sequence[str], *, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
+    """Run a short program that is expected to succeed and return its standard output."""
+    ran = run(argv, cwd=cwd, stdin=stdin)
+    if ran.status != 0:
+        said = ran.stderr.decode(errors="replace").strip()[-500:]
+        raise InfrastructureError(f"{' '.join(argv[:4])} failed ({ran.status}): {said}")
+    return ran.stdout

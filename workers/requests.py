@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the stages are asked and what they answer: plain data, the same for every dispatcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.compiler_warnings import CompilerWarning
+from workers.kconfig import Config, Symbol
+from workers.status import Status
+from workers.toolchain import Toolchain
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place in a series: the base (index 0) or the tree after patch ``index``.
+
+    ``chain`` is a digest over the trees of this and all earlier points: what an incremental build
+    depends on. A point whose patch did not apply has a reason and neither commit nor tree.
+    """
+
+    index: int
+    subject: str
+    author: str
+    commit: str | None
+    tree: str | None
+    chain: str | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Build one point in one lane.
+
+    ``expected`` are symbols that must stand in .config beside those of ``config``: the features that
+    this point has. ``parent_warnings`` are the parent's, for files that are not built again.
+    """
+
+    point: Point
+    parent: Point | None
+    base: Point
+    config: Config
+    toolchain: Toolchain
+    expected: tuple[Symbol, ...]
+    parent_warnings: tuple[CompilerWarning, ...]
+    series: str
+    log: Path
+    reuse: bool = True
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How a build ended, and where its products lie.
+
+    ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key of
+    the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    """
+
+    status: Status
+    reason: str | None
+    seconds: float
+    cached: bool = False
+    compiled: bool = True
+    warnings: tuple[CompilerWarning, ...] = ()
+    kernel: str | None = None
+    kernel_sha256: str | None = None
+    payload: str | None = None
+    payload_sha256: str | None = None
+    symbols: tuple[str, ...] = ()

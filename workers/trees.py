@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tree store: one bare git repository that holds every base once and every point as a commit.
+
+Nothing here checks a hostile tree out: points are made in an index file, so no path of a patch
+touches this host's file system. Work trees are laid out for build lanes only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from kernel_series.run import Ran
+from kernel_series.tree import Change
+from workers import process
+from workers.errors import InfrastructureError, UserError
+
+GIT_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "farm",
+    "GIT_AUTHOR_EMAIL": "farm@localhost",
+    "GIT_AUTHOR_DATE": "2020-01-01T00:00:00Z",
+    "GIT_COMMITTER_NAME": "farm",
+    "GIT_COMMITTER_EMAIL": "farm@localhost",
+    "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z",
+    "LC_ALL": "C",
+}
+"""Points are made the same way by everybody: neither the user's settings nor the clock enter."""
+
+GIT_LIMITS = process.Limits(seconds=900.0)
+
+
+@dataclass(frozen=True)
+class ApplyFailure:
+    """Why a patch does not apply: the first file that refused, its hunk's line, git's words."""
+
+    file: str
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One file that differs between two points: its path and the lines added in the newer one.
+
+    ``added`` holds 1-based line numbers of the newer file.
+    """
+
+    path: str
+    added: tuple[int, ...]
+
+
+class TreeStore:
+    """A bare repository at ``path``, made when it is not there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not (path / "HEAD").exists():
+            path.mkdir(parents=True, exist_ok=True)
+            self._checked(["init", "--quiet", "--bare", str(path)])
+
+    # git
+
+    def git(
+        self,
+        words: list[str],
+        *,
+        stdin: bytes = b"",
+        index: Path | None = None,
+        work_tree: Path | None = None,
+    ) -> Ran:
+        """Run git on the store; the exit status is the caller's to judge."""
+        environment = {**os.environ, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
+        if index is not None:
+            environment["GIT_INDEX_FILE"] = str(index)
+        if work_tree is not None:
+            environment["GIT_WORK_TREE"] = str(work_tree)
+        return process.run(["git", *words], stdin=stdin, env=environment, limits=GIT_LIMITS)
+
+    def _checked(self, words: list[str], **how: object) -> str:
+        ran = self.git(words, **how)  # type: ignore[arg-type]
+        if ran.status != 0:
+            said = ran.stderr.decode(errors="replace").strip()
+            raise InfrastructureError(f"tree store {self.path}: git {words[0]}: {said[-500:]}")
+        return ran.stdout.decode(errors="replace").strip()
+
+    def resolve(self, name: str) -> str | None:
+        """Return the id of a commit, or None when the store has no such thing."""
+        ran = self.git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
+        return ran.stdout.decode().strip() or None
+
+    def tree(self, commit: str) -> str:
+        """Return the id of a commit's tree."""
+        return self._checked(["rev-parse", "--verify", f"{commit}^{{tree}}"])
+
+    def keep(self, name: str, commit: str) -> None:
+        """Give a commit a name under refs/, so that a clean-up of the store keeps it."""
+        self._checked(["update-ref", f"refs/{name}", commit])
+
+    # bases
+
+    @contextmanager
+    def importing(self, name: str) -> Iterator[str | None]:
+        """Hold the lock of one base's import; yields its commit when somebody imported it already."""
+        with locked(self.path / f"import-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.lock"):
+            yield self.resolve(f"refs/bases/{name}")
+
+    def import_tar(self, name: str, stream: IO[bytes]) -> str:
+        """Import an unpacked tar stream with one leading folder as base ``name``; returns its commit.
+
+        The files go straight into one pack: nothing is unpacked on this host, and paths that leave
+        the tree are refused by git.
+        """
+        environment = {**os.environ, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
+        # One stream of 1.4 GB: light compression, and no search for deltas between unlike files.
+        words = ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--depth=0", "--done"]
+        with tempfile.TemporaryFile() as said:
+            importer = process.start(
+                words, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno(), env=environment
+            )
+            try:
+                if importer.stdin is None:
+                    raise AssertionError("started with a pipe")
+                with importer.stdin as pipe:
+                    _fast_import(f"refs/bases/{name}", stream, pipe.write)
+                importer.wait(timeout=GIT_LIMITS.seconds)
+            except BrokenPipeError:
+                importer.wait(timeout=GIT_LIMITS.seconds)
+            finally:
+                process.kill(importer)
+            if importer.returncode != 0:
+                said.seek(0)
+                words_said = said.read().decode(errors="replace").strip()
+                raise InfrastructureError(f"importing the base {name} failed: {words_said[-500:]}")
+        return self._checked(["rev-parse", "--verify", f"refs/bases/{name}"])
+
+    def import_git(self, name: str, source: str, ref: str) -> str:
+        """Import one commit, without its history, from a repository given by path or URL."""
+        if source.startswith("-") or ref.startswith("-"):
+            raise UserError(f"{source} {ref}: a repository or a ref can't start with a dash")
+        origin = f"file://{Path(source).resolve()}" if Path(source).exists() else source
+        # A base is often named by its id, which a repository serves only when it is told to.
+        words = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags"]
+        words += ["--depth=1", "--no-write-fetch-head", "--end-of-options", origin]
+        environment = {"GIT_CONFIG_COUNT": "1"}
+        environment |= {"GIT_CONFIG_KEY_0": "uploadpack.allowAnySHA1InWant", "GIT_CONFIG_VALUE_0": "true"}
+        ran = process.run(
+            ["git", *words, f"{ref}:refs/bases/{name}"],
+            env={**os.environ, **GIT_ENVIRONMENT, **environment, "GIT_DIR": str(self.path)},
+            limits=GIT_LIMITS,
+        )
+        if ran.status != 0:
+            said = ran.stderr.decode(errors="replace").strip().splitlines()
+            raise UserError(
+                f"{ref} can't be had from {source}: {said[-1] if said else 'git fetch failed'}",
+                "name a ref or a full commit id that this repository has",
+            )
+        return self._checked(["rev-parse", "--verify", f"refs/bases/{name}^{{commit}}"])
+
+    # points
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Return a file of a commit; None when it has no such file."""
+        ran = self.git(["cat-file", "blob", f"{commit}:{path}"])
+        return ran.stdout if ran.status == 0 else None
+
+    def commit_change(self, parent: str, change: Change, message: str) -> str:
+        """Return the commit that writes and deletes whole files on top of ``parent``."""
+        with self._index(parent) as index:
+            for path, content in change.items():
+                if content is None:
+                    self._checked(["update-index", "--force-remove", "--", path], index=index)
+                    continue
+                blob = self._checked(["hash-object", "-w", "--stdin"], stdin=content)
+                entry = f"{self._mode(parent, path)},{blob},{path}"
+                self._checked(["update-index", "--add", "--cacheinfo", entry], index=index)
+            return self._commit(index, parent, message)
+
+    def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
+        """Return the commit of a patch on top of ``parent``, or why it does not apply.
+
+        As strict as ``git am``: context must match exactly, in any place of the file.
+        """
+        with self._index(parent) as index:
+            words = ["apply", "--cached", "--whitespace=nowarn", "-p1", "-"]
+            ran = self.git(words, stdin=diff, index=index)
+            if ran.status != 0:
+                return _apply_failure(ran.stderr.decode(errors="replace"))
+            return self._commit(index, parent, message)
+
+    def differences(self, old: str, new: str) -> tuple[Difference, ...]:
+        """Return the files of ``new`` that differ from ``old``, deleted ones without added lines."""
+        words = ["diff", "--no-renames", "--no-color", "--no-ext-diff", "--unified=0", old, new, "--"]
+        return tuple(_differences(self.git(words).stdout.decode(errors="surrogateescape")))
+
+    # work trees
+
+    def lay_out(self, commit: str, folder: Path, index: Path, current: str | None) -> None:
+        """Bring a work tree from the commit ``current`` to another, touching what differs only.
+
+        ``current`` is None for a new one. A new work tree gets one old modification time for all its files, so that objects copied from
+        an earlier build of the same base are newer than their sources; what a later point changes
+        is newer than every object.
+        """
+        if current is not None:
+            words = ["read-tree", "-m", "-u", current, commit]
+            self._checked(words, index=index, work_tree=folder)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._checked(["read-tree", commit], index=index)
+        parallel = ["-c", "checkout.workers=0", "checkout-index", "--all", "--force"]
+        self._checked(parallel, index=index, work_tree=folder)
+        for parent, _, files in os.walk(folder):
+            for name in files:
+                os.utime(os.path.join(parent, name), (0, 0), follow_symlinks=False)  # noqa: PTH118
+        self._checked(["update-index", "-q", "--refresh"], index=index, work_tree=folder)
+
+    @contextmanager
+    def _index(self, commit: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="farm-index-") as folder:
+            index = Path(folder) / "index"
+            self._checked(["read-tree", commit], index=index)
+            yield index
+
+    def _commit(self, index: Path, parent: str, message: str) -> str:
+        tree = self._checked(["write-tree"], index=index)
+        return self._checked(["commit-tree", tree, "-p", parent], stdin=message.encode())
+
+    def _mode(self, commit: str, path: str) -> str:
+        listed = self._checked(["ls-tree", commit, "--", path])
+        return listed.split()[0] if listed else "100644"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file of this host; it ends with the process that holds it."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _fast_import(ref: str, stream: IO[bytes], write: Callable[[bytes], object]) -> None:
+    write(f"commit {ref}\ncommitter farm <farm@localhost> 1577836800 +0000\n".encode())
+    write(b"data 5\nbase\n\n")
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            _, _, path = member.name.partition("/")
+            if not path or not (member.isfile() or member.issym()):
+                continue
+            if "\n" in path or '"' in path:
+                raise UserError(f"{member.name!r}: a file name that no kernel tree has")
+            if member.issym():
+                mode, content = "120000", member.linkname.encode()
+            else:
+                file = archive.extractfile(member)
+                mode = "100755" if member.mode & 0o100 else "100644"
+                content = file.read() if file else b""
+            write(f"M {mode} inline {path}\ndata {len(content)}\n".encode())
+            write(content)
+            write(b"\n")
+    write(b"done\n")
+
+
+def _apply_failure(said: str) -> ApplyFailure:
+    """Read git apply's words: the first complaint, with its place where there is one."""
+    lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+    for line in lines:
+        if match := re.fullmatch(r"patch failed: (.+):(\d+)", line):
+            return ApplyFailure(match[1], int(match[2]), "the hunk at this line does not match the tree")
+    first = lines[0] if lines else said.strip() or "git apply failed"
+    path, separator, reason = first.partition(": ")
+    return ApplyFailure(path, None, reason) if separator else ApplyFailure("patch", None, first)
+
+
+def _differences(diff: str) -> Iterator[Difference]:
+    path, added = "", list[int]()
+    for line in diff.split("\n"):
+        if line.startswith("diff --git "):
+            if path:
+                yield Difference(path, tuple(added))
+            path, added = line.rpartition(" b/")[2], []
+        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+            start, count = int(match[1]), int(match[2] or 1)
+            added += range(start, start + count)
+    if path:
+        yield Difference(path, tuple(added))
