@@ -41,17 +41,16 @@ def import_base(base: Base, store: TreeStore, downloads: Path, tree: str | None)
     ``tree`` is a repository of the user's that takes the place of the manifest's (``--tree``);
     packages are kept in ``downloads``. Raises UserError when there is no such base.
     """
-    if base.git is not None or tree is not None:
+    if base.kind == "git" or tree is not None:
         return _git(base, store, tree)
-    if base.tarball is not None:
-        return _tarball(base.tarball, store)
-    if base.debian_source is None:
-        raise AssertionError("the manifest has made sure that there is one kind of base")
-    return _debian_source(base.debian_source, base.version, store, downloads)
+    if base.kind == "tarball":
+        return _tarball(base.path or Path(base.value), store)
+    return _debian_source(base.value, base.version, store, downloads)
 
 
 def _git(base: Base, store: TreeStore, tree: str | None) -> Imported:
-    source = tree or base.git or ""
+    """Take one commit: the manifest's ref, or HEAD of a repository that replaces another kind."""
+    source = tree or str(base.path or base.value)
     ref = base.ref or "HEAD"
     name = "git-" + hashlib.sha256(f"{source}\0{ref}".encode()).hexdigest()[:16]
     with store.importing(name) as known:

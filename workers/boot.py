@@ -46,6 +46,9 @@ ICOUNT_COMMAND_LINE: tuple[str, ...] = (
     "tsc_early_khz=1000000",
 )
 
+MARKER = r"farm: begin ([a-z0-9-]+)"
+"""What init writes to the kernel's log when a scenario begins, so that the console has places."""
+
 
 class Ending(StrEnum):
     """How a boot ended, as seen from outside."""

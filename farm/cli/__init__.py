@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command ``farm``. Standard output carries what was asked for, standard error what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from farm import settings
+from farm.app import App
+from farm.cli import inventory, runs, submit
+from workers.errors import USER_ERRORS, FarmError
+
+USER_STATUS = 2
+INCONCLUSIVE_STATUS = 3
+
+app = typer.Typer(
+    name="farm",
+    help="Test kernel patch series that touch kprobes jump optimization, patch by patch.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for module in (submit, runs, inventory):
+    module.register(app)
+
+
+@app.callback()
+def _open(context: typer.Context) -> None:
+    farm = App(settings.load(os.environ))
+    context.obj = farm
+    context.call_on_close(farm.close)
+
+
+def main() -> None:
+    """Run the command; every trouble that has a name becomes one line on standard error."""
+    try:
+        app()
+    except USER_ERRORS as error:
+        sys.exit(_complain(str(error), USER_STATUS))
+    except FarmError as error:
+        sys.exit(_complain(str(error), INCONCLUSIVE_STATUS))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing must be flushed into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    sys.stderr.write(f"farm: {line}\n")
+    return status

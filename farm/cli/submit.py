@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``farm submit``, ``farm resume`` and ``farm plan``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from farm import planner
+from farm.app import App
+from farm.cli import live
+from farm.dispatch.local import LocalDispatcher
+from farm.planner import Flags
+from farm.reports import results, text
+from kernel_series import manifest as manifests
+from kernel_series.manifest import Manifest
+from workers.errors import UserError
+
+EXIT = {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3}
+INTERRUPTED = 130
+
+Series = Annotated[Path, typer.Argument(help="a series.yml, or a folder that holds one")]
+Tree = Annotated[Path | None, typer.Option(help="a git repository to take the base from")]
+Profile = Annotated[str, typer.Option(help="how much is run: quick or full")]
+Arches = Annotated[list[str] | None, typer.Option("--arch", help="only this architecture")]
+Configs = Annotated[list[str] | None, typer.Option("--config", help="only this config")]
+Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node")]
+Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="only this scenario")]
+Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
+NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
+AsJson = Annotated[bool, typer.Option("--json", help="results as one JSON document at the end")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(submit)
+    app.command()(resume)
+    app.command()(plan)
+
+
+def submit(
+    context: typer.Context,
+    series: Series,
+    tree: Tree = None,
+    profile: Profile = "quick",
+    arch: Arches = None,
+    config: Configs = None,
+    node: Nodes = None,
+    scenario: Scenarios = None,
+    reuse: Reuse = True,
+    no_sandbox: NoSandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build and boot every patch of a series, and say which one broke what.
+
+    Exit status: 0 pass, 1 regression, 2 bad input, 3 inconclusive. Ctrl-C leaves a run that
+    `farm resume` finishes.
+    """
+    farm: App = context.obj
+    found = load(series)
+    flags = _flags(arch, config, node, scenario, reuse, not no_sandbox)
+    request, _ = farm.plan(found, _checked(tree), flags, profile)
+    run = farm.submit(found, request)
+    raise typer.Exit(_work(farm, run, as_json))
+
+
+def resume(context: typer.Context, run: str = "latest", as_json: AsJson = False) -> None:
+    """Go on with a run that was interrupted."""
+    farm: App = context.obj
+    raise typer.Exit(_work(farm, farm.judged(run).run.id, as_json))
+
+
+def plan(
+    context: typer.Context,
+    series: Series,
+    tree: Tree = None,
+    profile: Profile = "quick",
+    arch: Arches = None,
+    config: Configs = None,
+    node: Nodes = None,
+    scenario: Scenarios = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a submission would do and how long it should take; touches nothing."""
+    farm: App = context.obj
+    found = load(series)
+    flags = _flags(arch, config, node, scenario, True, True)
+    request, data = farm.plan(found, _checked(tree), flags, profile)
+    subjects = planner.subjects(found, request.tree)
+    document = results.plan(found, request, data, subjects)
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    else:
+        Console().print(text.plan(document))
+
+
+def load(series: Path) -> Manifest:
+    """Read the manifest that a path names: a file, or a folder with a series.yml in it."""
+    return manifests.load(series / "series.yml" if series.is_dir() else series)
+
+
+def _checked(tree: Path | None) -> Path | None:
+    if tree is not None and not tree.is_dir():
+        raise UserError(f"--tree {tree}: there is no such folder", "name a clone of the kernel")
+    return tree
+
+
+def _flags(
+    arch: list[str] | None,
+    config: list[str] | None,
+    node: list[str] | None,
+    scenario: list[str] | None,
+    reuse: bool,
+    sandbox: bool,
+) -> Flags:
+    return Flags(
+        arches=tuple(arch or ()),
+        configs=tuple(config or ()),
+        nodes=tuple(node or ()),
+        scenarios=tuple(scenario or ()),
+        reuse=reuse,
+        sandbox=sandbox,
+    )
+
+
+def _work(farm: App, run: str, as_json: bool) -> int:
+    """Work a run off with its progress on the screen; returns the exit status."""
+    console = Console(stderr=as_json)
+    dispatcher = farm.dispatcher(run)
+    with _stopping(dispatcher) as interrupted, live.progress(farm, run, console):
+        dispatcher.take_over()
+        dispatcher.drain()
+    if interrupted:
+        console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
+        return INTERRUPTED
+    judged = farm.judged(run)
+    if as_json:
+        sys.stdout.write(json.dumps(results.document(judged), indent=1) + "\n")
+    else:
+        console.print(text.run(judged))
+    return EXIT[judged.verdict or "INCONCLUSIVE"]
+
+
+@contextmanager
+def _stopping(dispatcher: LocalDispatcher) -> Iterator[list[int]]:
+    """Turn Ctrl-C and a polite kill into an orderly stop; yields the signals that came."""
+    came = list[int]()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        # Outside the handler: the lock it takes may be held by the very code that was interrupted.
+        threading.Thread(target=dispatcher.stop, args=("interrupted",)).start()
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who works on what: claims by lease, with a token that fences late writers off.
+
+A job and the slot it takes up are claimed in one transaction. A holder that can't renew its lease
+stops its job before the lease ends; when it was killed instead, the lease runs out and the job is
+there for the next one. Time is the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from farm.db.database import database_now
+from farm.db.models import AttemptRow, JobRow, SlotRow
+
+READY, WAITING, RUNNING, DONE, FAILED, CANCELLED = (
+    "ready",
+    "waiting",
+    "running",
+    "done",
+    "failed",
+    "cancelled",
+)
+
+UNFINISHED = (READY, WAITING, RUNNING)
+
+MOST_TRIES = 3
+"""Tries at a job that infrastructure or a lost worker ended; then it is given up."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is ours until the lease ends. ``fence`` proves it with each write."""
+
+    job: int
+    run: str
+    kind: str
+    spec: Mapping[str, Any]
+    lane: str | None
+    fence: int
+    tries: int
+    priority: int
+
+
+class LostClaim(Exception):
+    """The lease ended and somebody else may have the job: what we know is not to be written."""
+
+
+def add_slot(session: Session, name: str, capacity: int) -> None:
+    """Declare how many jobs a resource bears at once."""
+    session.merge(SlotRow(name=name, capacity=capacity))
+
+
+def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim | None:
+    """Claim the best ready job of a run that has a free slot; None when there is none.
+
+    Leases that ran out are taken back first, so that any live worker mends what a dead one left.
+    """
+    take_back(session)
+    used = dict(
+        session.execute(
+            select(JobRow.slot, func.count()).where(JobRow.state == RUNNING).group_by(JobRow.slot)
+        )
+        .tuples()
+        .all()
+    )
+    free = [slot for slot in session.scalars(select(SlotRow)) if used.get(slot.name, 0) < slot.capacity]
+    job = session.scalars(
+        select(JobRow)
+        .where(JobRow.run_id == run, JobRow.state == READY, JobRow.slot.in_([one.name for one in free]))
+        .order_by(JobRow.priority.desc(), JobRow.id)
+        .limit(1)
+    ).first()
+    if job is None:
+        return None
+    now = session.scalar(select(database_now())) or 0.0
+    job.state, job.holder, job.lease_until = RUNNING, holder, now + lease
+    job.fence += 1
+    job.tries += 1
+    session.add(AttemptRow(job_id=job.id, fence=job.fence, holder=holder, started=now))
+    return Claim(job.id, run, job.kind, job.spec, job.lane, job.fence, job.tries, job.priority)
+
+
+def renew(session: Session, claim: Claim, lease: float) -> bool:
+    """Prolong a lease; False when it is ours no more."""
+    done = session.execute(
+        update(JobRow)
+        .where(JobRow.id == claim.job, JobRow.fence == claim.fence, JobRow.state == RUNNING)
+        .values(lease_until=database_now() + lease)
+    )
+    return bool(done.rowcount)  # type: ignore[attr-defined]
+
+
+def finish(session: Session, claim: Claim, state: str, reason: str | None = None) -> JobRow:
+    """End a claimed job, in the transaction that writes its result; LostClaim if it is not ours."""
+    job = session.get(JobRow, claim.job)
+    if job is None or job.fence != claim.fence or job.state != RUNNING:
+        raise LostClaim(f"job {claim.job}: claim {claim.fence} is not valid any more")
+    _end_attempt(session, job, state, reason)
+    job.state = state
+    return job
+
+
+def give_back(session: Session, claim: Claim, outcome: str, reason: str) -> bool:
+    """Return a job that could not be done; True when it will be tried again.
+
+    After the last try it is failed, and the reason stands with its attempts.
+    """
+    again = claim.tries < MOST_TRIES
+    job = finish(session, claim, READY if again else FAILED, reason)
+    attempt = session.get_one(AttemptRow, (claim.job, claim.fence))
+    attempt.outcome = outcome
+    job.holder = job.lease_until = None
+    return again
+
+
+def release(session: Session, claim: Claim, reason: str) -> None:
+    """Return a job that was told to stop, ready for whoever goes on with the run; no try is used up."""
+    job = finish(session, claim, READY, reason)
+    session.get_one(AttemptRow, (claim.job, claim.fence)).outcome = CANCELLED
+    job.tries -= 1
+    job.holder = job.lease_until = None
+
+
+def take_back(session: Session, holders: tuple[str, ...] = ()) -> int:
+    """Free the jobs whose lease ended, or whose holder is known to be dead; returns how many."""
+    ended = JobRow.lease_until < database_now()
+    if holders:
+        ended = ended | JobRow.holder.in_(holders)
+    jobs = session.scalars(select(JobRow).where(JobRow.state == RUNNING, ended)).all()
+    for job in jobs:
+        _end_attempt(session, job, "lost", "its worker stopped renewing the lease")
+        # The fence moves on with the state, so a worker that was only slow writes nothing.
+        job.state = READY if job.tries < MOST_TRIES else FAILED
+        job.fence += 1
+        job.holder = job.lease_until = None
+    session.flush()
+    return len(jobs)
+
+
+def _end_attempt(session: Session, job: JobRow, outcome: str, reason: str | None) -> None:
+    attempt = session.get(AttemptRow, (job.id, job.fence))
+    if attempt is not None:
+        attempt.ended = session.scalar(select(database_now()))
+        attempt.outcome, attempt.reason = outcome, reason

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Opening the database: connections, transactions, its clock, and its schema's version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Float
+
+from workers.errors import InfrastructureError, UserError
+from workers.trees import locked
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+BUSY_SECONDS = 60.0
+"""How long a writer waits for another one; transactions last milliseconds."""
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 (named like the SQL functions beside it)
+    """Seconds since the epoch by the database's clock, which alone decides when a lease ends."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(element: object, compiler: object, **how: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: object, compiler: object, **how: Any) -> str:
+    return "extract(epoch from clock_timestamp())"
+
+
+class Database:
+    """An open database whose schema is the one this program knows."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        try:
+            _migrate(self.engine, url)
+        except DatabaseError as error:
+            self.close()
+            place = make_url(url).render_as_string(hide_password=True)
+            raise InfrastructureError(f"the database {place} can't be opened: {error.orig}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Yield a session whose changes are all made at the end, or none of them.
+
+        A SQLite transaction takes the write lock at its start: what it reads stays true.
+        """
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: object) -> None:
+        # The driver's own BEGIN would come too late for a transaction that reads first.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrate(engine: Engine, url: str) -> None:
+    """Bring the schema to this program's version; a newer one is left alone and refused."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    head = scripts.get_current_head()
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found == head:
+        return
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        place = make_url(url).render_as_string(hide_password=True)
+        raise UserError(
+            f"the database {place} was made by a newer version of the farm (schema {found})",
+            "update the farm, or name another FARM_HOME",
+        )
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        with locked(Path(f"{parsed.database}.migrating")):
+            _upgrade(engine, config)
+    else:
+        _upgrade(engine, config)
+
+
+def _upgrade(engine: Engine, config: Config) -> None:
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

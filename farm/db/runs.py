@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Between rows and records: what verdicts and reports read, and how runs are found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from farm.db.claims import UNFINISHED
+from farm.db.models import BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
+from farm.planner import Request
+from farm.records import Build, Cell, Observation, Run, Test
+from stress.scenario import Clock, FeatureState
+from workers.errors import UserError
+from workers.requests import BuildResult, Point
+
+REQUEST = TypeAdapter(Request)
+BUILD = TypeAdapter(BuildResult)
+OBSERVATION = TypeAdapter(Observation)
+
+LATEST = "latest"
+
+
+def find_run(session: Session, name: str) -> RunRow:
+    """Return a run by its id, a unique prefix of it, or ``latest``; UserError lists what there is."""
+    newest = select(RunRow).order_by(RunRow.created.desc(), RunRow.id.desc())
+    if name == LATEST:
+        if (row := session.scalars(newest.limit(1)).first()) is None:
+            raise UserError("there is no run yet", "farm submit SERIES makes one")
+        return row
+    found = session.scalars(newest.where(RunRow.id.startswith(name, autoescape=True)).limit(2)).all()
+    if len(found) == 1:
+        return found[0]
+    recent = [row.id for row in session.scalars(newest.limit(5))]
+    if found:
+        raise UserError(f"run {name!r} is not unique", "give more of the id")
+    hint = f"the newest: {', '.join(recent)}" if recent else "there is no run yet"
+    raise UserError(f"there is no run {name!r}", hint)
+
+
+def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
+    """Return all that is known of a run."""
+    request = REQUEST.validate_python(row.request)
+    pending = pending_tests(session, row.id)
+    return Run(
+        id=row.id,
+        title=row.title,
+        version=row.version,
+        profile=request.profile,
+        state=row.state,
+        created=row.created,
+        finished=row.finished,
+        base=row.base or "",
+        sandboxed=request.sandbox,
+        points=tuple(_point(point) for point in row.points),
+        builds=tuple(_build(session, build, pending) for build in row.builds),
+        icount_shift=icount_shift,
+        not_tested=request.not_tested,
+    )
+
+
+def pending_tests(session: Session, run: str) -> frozenset[str]:
+    """Return the ids of the tests that a boot of the run, unfinished as yet, will speak of."""
+    jobs = session.scalars(
+        select(JobRow).where(
+            JobRow.run_id == run, JobRow.kind == "boot", JobRow.state.in_(UNFINISHED)
+        )
+    )
+    return frozenset(test for job in jobs for test in job.spec["tests"])
+
+
+def _point(row: PointRow) -> Point:
+    return Point(row.index, row.subject, row.author, row.commit, row.tree, row.chain, row.reason)
+
+
+def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:
+    return Build(
+        id=row.id,
+        point=row.point,
+        cell=Cell(row.arch, row.config, row.toolchain),
+        result=None if row.result is None else BUILD.validate_python(row.result),
+        log=row.log,
+        tests=tuple(_test(session, test, pending) for test in row.tests),
+    )
+
+
+def _test(session: Session, row: TestRow, pending: frozenset[str]) -> Test:
+    source = row if row.inherited_from is None else session.get_one(TestRow, row.inherited_from)
+    own = row.observations if source is not row else []
+    return Test(
+        id=row.id,
+        scenario=row.scenario,
+        node=row.node,
+        clock=Clock(row.clock),
+        seed=row.seed,
+        skip=row.skip,
+        state=FeatureState(row.state),
+        inherited_from=row.inherited_from,
+        observations=tuple(_seen([*source.observations, *own])),
+        pending=row.id in pending or source.id in pending,
+    )
+
+
+def _seen(rows: Iterable[ObservationRow]) -> Iterable[Observation]:
+    return (OBSERVATION.validate_python(row.seen) for row in rows)

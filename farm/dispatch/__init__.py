@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Dispatchers: how the jobs of a run come to workers."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From what one boot showed to an observation for each of its scenarios."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from farm.records import Crash, Observation, Purpose
+from stress.transcript import ScenarioStory
+from workers.boot import MARKER, BootRequest, BootResult, Ending
+from workers.console.crash import CrashReport
+
+
+def observations(
+    request: BootRequest, result: BootResult, purpose: Purpose, accelerator: str
+) -> tuple[Observation, ...]:
+    """Return what was seen of the boot's scenarios, in order.
+
+    A scenario that the boot did not come to has no observation, so it gets a boot of its own: what ended
+    the boot is not blamed on it. Only where nothing began at all does the ending speak for them all.
+    """
+    console = (request.folder / "console.log").read_bytes()
+    crashes = _by_scenario(result.crashes, _markers(console), [one.name for one in request.scenarios])
+    stories = {story.name: story for story in result.story.scenarios}
+    early = crashes.get(None)
+    found = list[Observation]()
+    for scenario in request.scenarios:
+        story = stories.get(scenario.name)
+        crash = crashes.get(scenario.name)
+        if story is None and crash is None and stories:
+            break
+        found.append(
+            _observation(
+                story,
+                purpose=purpose,
+                ending=Ending.FINISHED if story is not None and story.outcome else result.ending,
+                reason=result.story.reason,
+                crash=crash or early,
+                before_start=crash is None and early is not None,
+                result=result,
+                accelerator=accelerator,
+                folder=request.folder,
+            )
+        )
+        early = None if stories else early
+    return tuple(found)
+
+
+def _observation(
+    story: ScenarioStory | None,
+    *,
+    purpose: Purpose,
+    ending: Ending,
+    reason: str | None,
+    crash: CrashReport | None,
+    before_start: bool,
+    result: BootResult,
+    accelerator: str,
+    folder: Path,
+) -> Observation:
+    seen = None
+    if crash is not None:
+        seen = Crash(crash.title, crash.kind.value, crash.excerpt, crash.corrupted)
+    common = {
+        "purpose": purpose,
+        "ending": ending,
+        "crash": seen,
+        "before_start": before_start,
+        "seconds": result.seconds,
+        "accelerator": accelerator,
+        "command": result.command,
+        "folder": str(folder),
+        "diagnosis": result.diagnosis,
+    }
+    if story is None:
+        return Observation(reason=reason, **common)
+    return Observation(
+        outcome=story.outcome,
+        reason=story.reason,
+        intact=story.intact,
+        cases=story.cases,
+        open_case=story.open_case,
+        evidence=dict(story.evidence),
+        measures=story.measures,
+        **common,
+    )
+
+
+def _markers(console: bytes) -> dict[str, int]:
+    """Return the console line at which each scenario began: init says so in the kernel's log too."""
+    lines = console.decode(errors="replace").split("\n")
+    found = dict[str, int]()
+    for number, line in enumerate(lines, start=1):
+        if match := re.search(MARKER, line):
+            found.setdefault(match[1], number)
+    return found
+
+
+def _by_scenario(
+    crashes: Sequence[CrashReport], markers: dict[str, int], order: Sequence[str]
+) -> dict[str | None, CrashReport]:
+    """Return the first crash report of each scenario; of None, what stands before all of them."""
+    found = dict[str | None, CrashReport]()
+    for crash in crashes:
+        begun = [name for name in order if markers.get(name, crash.line) < crash.line]
+        found.setdefault(begun[-1] if begun else None, crash)
+    return found

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a manifest, a profile and flags to what will be done.
+
+The manifest says what is allowed, the profile caps it, flags narrow it further; nothing widens
+silently, and what is left out is listed with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farm.profiles import Lab, NodeData, Profile
+from farm.records import Cell
+from kernel_series.manifest import ARCHES, Exclude, Feature, Manifest
+from stress.scenario import Clock, FeatureState, Scenario
+from workers import kconfig
+from workers.errors import UserError
+from workers.kconfig import Config, Symbol
+from workers.machines.qemu import PROGRAMS
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the command line asked for; empty means: all that is allowed."""
+
+    arches: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    reuse: bool = True
+    sandbox: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """A submission with everything decided: what is kept in the database and resumed from."""
+
+    manifest: Path
+    tree: Path | None
+    profile: str
+    lab: str
+    cells: tuple[Cell, ...]
+    nodes: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    features: tuple[Feature, ...]
+    not_tested: tuple[tuple[str, str], ...]
+    reuse: bool
+    sandbox: bool
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data files that planning looks at."""
+
+    kernel_configs: Path
+    profile_name: str
+    profile: Profile
+    lab_name: str
+    lab: Lab
+    scenarios: Mapping[str, Scenario]
+
+
+def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Request:
+    """Return what a submission comes to; UserError names what is unknown and what is known."""
+    not_tested = list[tuple[str, str]]()
+    cells = _cells(manifest, flags, data, not_tested)
+    nodes = _chosen(flags.nodes, [node.name for node in data.lab.nodes], "node")
+    scenarios = _scenarios(manifest, flags, data, not_tested)
+    return Request(
+        manifest=manifest.path.resolve(),
+        tree=None if tree is None else tree.resolve(),
+        profile=data.profile_name,
+        lab=data.lab_name,
+        cells=cells,
+        nodes=nodes,
+        scenarios=scenarios,
+        features=manifest.features,
+        not_tested=tuple(not_tested),
+        reuse=flags.reuse,
+        sandbox=flags.sandbox,
+    )
+
+
+def _cells(
+    manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
+) -> tuple[Cell, ...]:
+    matrix = manifest.matrix
+    known = kconfig.names(data.kernel_configs, ARCHES)
+    for number, name in enumerate(matrix.config):
+        if name not in known:
+            place = manifest.where(f"matrix.config[{number}]")
+            raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
+    configs = _chosen(flags.configs, matrix.config, "config")
+    if not flags.configs and data.profile.configs is not None:
+        for name in configs[data.profile.configs :]:
+            why = f"profile {data.profile_name} takes {data.profile.configs} of the configs"
+            not_tested.append((f"config {name}", why))
+        configs = configs[: data.profile.configs]
+    arches = list[str]()
+    for arch in _chosen(flags.arches, matrix.arch, "arch"):
+        if (trouble := _unbuildable(arch, data)) is None:
+            arches.append(arch)
+        elif arch in flags.arches:
+            raise UserError(f"arch {arch}: {trouble}")
+        else:
+            not_tested.append((f"arch {arch}", trouble))
+    cells = [
+        Cell(arch, config, toolchain)
+        for arch in arches
+        for config in configs
+        for toolchain in matrix.toolchain
+    ]
+    kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
+    if not kept:
+        raise UserError(f"{manifest.path}: no kernel is left to build", "ask for less narrowing")
+    return tuple(kept)
+
+
+def _unbuildable(arch: str, data: Data) -> str | None:
+    if not (data.kernel_configs / f"{arch}.config").is_file() or arch not in PROGRAMS:
+        return "this farm has no configuration for it"
+    if not any(arch in node.arches for node in data.lab.nodes):
+        return f"no node of lab {data.lab_name} boots it"
+    return None
+
+
+def _excludes(exclude: Exclude, cell: Cell) -> bool:
+    pairs = ((exclude.arch, cell.arch), (exclude.config, cell.config), (exclude.toolchain, cell.toolchain))
+    return all(wanted in (None, found) for wanted, found in pairs)
+
+
+def _scenarios(
+    manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
+) -> tuple[str, ...]:
+    """Return the scenarios to run; one that this farm does not have yet is said to be not tested."""
+    known = ", ".join(data.scenarios)
+    for name in flags.scenarios:
+        if name not in data.scenarios:
+            raise UserError(f"unknown scenario {name!r}", f"known: {known}")
+    for number, name in enumerate(manifest.scenarios):
+        if name not in data.scenarios:
+            place = manifest.where(f"scenarios[{number}]")
+            raise UserError(f"{place}: unknown scenario {name!r}", f"known: {known}")
+    chosen = _chosen(flags.scenarios, manifest.scenarios, "scenario")
+    for name in manifest.scenarios:
+        if name not in chosen:
+            not_tested.append((f"scenario {name}", "not asked for"))
+    return chosen
+
+
+def _chosen(wanted: Sequence[str], allowed: Sequence[str], what: str) -> tuple[str, ...]:
+    for name in wanted:
+        if name not in allowed:
+            raise UserError(f"{what} {name!r} is not one of this series'", f"known: {', '.join(allowed)}")
+    return tuple(wanted or allowed)
+
+
+# What a point may be expected to have.
+
+
+def expected_symbols(features: Sequence[Feature], point: int, config: Config) -> tuple[Symbol, ...]:
+    """Return the symbols that a point's .config must have for the features it brings."""
+    return tuple(
+        Symbol(feature.kconfig, "y", f"feature {feature.name}")
+        for feature in features
+        if point >= feature.introduced_by and not _unsupported(feature, config)
+    )
+
+
+def _unsupported(feature: Feature, config: Config) -> bool:
+    return any(
+        symbol.name in feature.unsupported_with and symbol.value == "y" for symbol in config.symbols
+    )
+
+
+def feature_state(features: Sequence[Feature], point: int, symbols: Sequence[str]) -> FeatureState:
+    """Return what may be expected of a kernel with these symbols (the y ones of its .config).
+
+    A manifest without features says nothing, so the kernel's own configuration speaks.
+    """
+    if not features:
+        return FeatureState.PRESENT if "OPTPROBES" in symbols else FeatureState.ABSENT
+    if any(point < feature.introduced_by for feature in features):
+        return FeatureState.ABSENT
+    if any(set(feature.unsupported_with) & set(symbols) for feature in features):
+        return FeatureState.UNSUPPORTED
+    return FeatureState.PRESENT
+
+
+def skip_reason(
+    scenario: Scenario, clock: Clock, node: NodeData, symbols: Sequence[str]
+) -> str | None:
+    """Return why a scenario does not apply to a kernel on a node; None when it does."""
+    if missing := [name for name in scenario.needs.kernel if name not in symbols]:
+        return f"the kernel has no {', '.join(missing)}"
+    if missing := [name for name in scenario.needs.node if name not in node.node.capabilities]:
+        return f"not observable here: the node has no {', '.join(missing)}"
+    cpus = 1 if clock is Clock.ICOUNT else node.cpus
+    if scenario.smp > cpus:
+        return f"not observable here: it needs {scenario.smp} CPUs, the boot has {cpus}"
+    return None
+
+
+def seconds(request: Request, patches: int, profile: Profile) -> float:
+    """Return how long a run should take without anything reused, in seconds on two cores."""
+    known = profile.estimates
+    build = known.base + patches * known.point
+    boots = (patches + 1) * len(profile.clocks) * known.boot
+    return known.prepare + len(request.cells) * (build + boots)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Profiles and labs: data files that say how much is run, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stress.scenario import Clock
+from workers.boot import Limits
+from workers.errors import UserError
+from workers.machines import Node
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-")
+    )
+
+
+class LimitsData(_Data):
+    """Host seconds; see ``workers.boot.Limits``."""
+
+    boot: float = Field(gt=0)
+    silence: float = Field(gt=0)
+    whole: float = Field(gt=0)
+
+
+class Estimates(_Data):
+    """Seconds on two cores, for ``farm plan`` only."""
+
+    prepare: float
+    base: float
+    point: float
+    boot: float
+
+
+class Profile(_Data):
+    """How much of a manifest's matrix is run, and by which limits it is watched."""
+
+    title: str
+    configs: int | None = Field(ge=1)
+    clocks: tuple[Clock, ...]
+    icount_shift: int = Field(ge=0, le=10)
+    seed: int = Field(ge=0)
+    limits: LimitsData
+    effects: dict[Clock, float]
+    estimates: Estimates
+
+    @property
+    def boot_limits(self) -> Limits:
+        return Limits(self.limits.boot, self.limits.silence, self.limits.whole)
+
+
+class NodeData(_Data):
+    """A node as a lab file describes it; ``boots`` is how many it bears at once."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    kind: str
+    arches: tuple[str, ...]
+    cpu: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9,+=.-]*$")
+    cpus: int = Field(ge=1, le=64)
+    memory_mib: int = Field(ge=64)
+    boots: int = Field(ge=1)
+
+    @property
+    def node(self) -> Node:
+        return Node(
+            self.name, self.kind, self.arches, self.cpu, self.cpus, self.memory_mib, frozenset()
+        )
+
+
+class Lab(_Data):
+    """A file of nodes."""
+
+    title: str
+    nodes: tuple[NodeData, ...] = Field(min_length=1)
+
+
+_Model = TypeVar("_Model", bound=_Data)
+
+
+def names(folder: Path) -> tuple[str, ...]:
+    """Return the names that a folder of data files offers."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yml")))
+
+
+def load_profile(configs: Path, name: str) -> Profile:
+    """Return a profile by its name; UserError lists the known ones."""
+    return _load(configs / "profiles", name, Profile, "profile")
+
+
+def load_lab(configs: Path, name: str) -> Lab:
+    """Return a lab by its name; UserError lists the known ones."""
+    return _load(configs / "labs", name, Lab, "lab")
+
+
+def _load(folder: Path, name: str, model: type[_Model], what: str) -> _Model:
+    if name not in names(folder):
+        raise UserError(f"unknown {what} {name!r}", f"known: {', '.join(names(folder))}")
+    path = folder / f"{name}.yml"
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[-1].strip()}") from error

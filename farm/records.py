@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is known of a run, as plain data: read from the database, judged by ``farm.verdicts``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stress.measurement import Measure
+from stress.protocol import Outcome
+from stress.scenario import Clock, FeatureState
+from stress.transcript import Case
+from workers.boot import Ending
+from workers.requests import BuildResult, Point
+
+
+class Purpose(StrEnum):
+    """Why a boot was made."""
+
+    TEST = "test"
+    """To see what a kernel does."""
+    CONFIRM = "confirm"
+    """To see whether a fault shows again."""
+    CONTROL = "control"
+    """To see whether an earlier kernel passes where a later one fell silent."""
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A crash report of a console, as far as verdicts and reports need it."""
+
+    title: str
+    kind: str
+    excerpt: str
+    corrupted: bool
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One scenario in one boot, as it was seen; nothing in it is judged.
+
+    ``ending`` is how the boot ended for this scenario: FINISHED when the scenario came to its end,
+    whatever befell the boot later. ``crash`` is the first crash report that stands between the
+    scenario's beginning and the next one's; with ``before_start`` it stands before any scenario.
+    """
+
+    purpose: Purpose
+    ending: Ending
+    outcome: Outcome | None = None
+    reason: str | None = None
+    intact: bool = False
+    cases: tuple[Case, ...] = ()
+    open_case: str | None = None
+    evidence: Mapping[str, int] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
+    crash: Crash | None = None
+    before_start: bool = False
+    seconds: float = 0.0
+    accelerator: str = ""
+    command: tuple[str, ...] = ()
+    folder: str = ""
+    diagnosis: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kernel flavour of the matrix."""
+
+    arch: str
+    config: str
+    toolchain: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.arch}-{self.config}-{self.toolchain}"
+
+
+@dataclass(frozen=True)
+class Test:
+    """One scenario on one build: what was asked for and everything that was seen of it.
+
+    ``state`` is what this point may be expected to have of the feature under test; the observations
+    of a test that inherits are those of the test named by ``inherited_from``.
+    """
+
+    __test__ = False
+
+    id: str
+    scenario: str
+    node: str
+    clock: Clock
+    seed: int
+    skip: str | None
+    state: FeatureState
+    inherited_from: str | None
+    observations: tuple[Observation, ...]
+    pending: bool
+
+    @property
+    def key(self) -> tuple[str, str, Clock]:
+        """What makes two tests of different builds comparable, beside the cell."""
+        return (self.scenario, self.node, self.clock)
+
+
+@dataclass(frozen=True)
+class Build:
+    """One point in one cell; ``result`` is None while it is not done."""
+
+    id: int
+    point: int
+    cell: Cell
+    result: BuildResult | None
+    log: str
+    tests: tuple[Test, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One submission with all that is known of it."""
+
+    id: str
+    title: str
+    version: int | None
+    profile: str
+    state: str
+    created: float
+    finished: float | None
+    base: str
+    sandboxed: bool
+    points: tuple[Point, ...]
+    builds: tuple[Build, ...]
+    icount_shift: int
+    not_tested: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Claim, run the stage, record: what a worker does with a job, whoever dispatches it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from farm.db import claims
+from farm.db.claims import Claim
+from farm.db.database import Database
+from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
+from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.observe import observations
+from farm.planner import Request, expected_symbols
+from farm.records import Purpose
+from farm.schedule import BOOT, BUILDING, PREPARE, Host, advance, prepared
+from farm.settings import Settings
+from kernel_series import manifest
+from stress.scenario import Clock
+from workers import boot as booting
+from workers import kconfig, toolchain
+from workers.boot import BootRequest, BootResult, Ending
+from workers.build import Builder, build
+from workers.console.crash import CrashReport
+from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
+from workers.lane import Lane
+from workers.machines import Running, Start
+from workers.machines.accelerator import Accelerator
+from workers.machines.qemu import QemuMachine
+from workers.prepare import PrepareRequest, PrepareResult, prepare
+from workers.process import Cancel
+from workers.requests import BuildRequest, BuildResult, Point
+from workers.sandbox import Sandbox
+
+
+class RetryJob(InfrastructureError):
+    """The stage ended, and not by the kernel's doing: the job is to be tried again."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A host's hands: everything that a job needs beside its own row."""
+
+    settings: Settings
+    database: Database
+    host: Host
+    builder: Builder
+    sandbox: Sandbox
+    accelerator: Accelerator
+
+    def execute(self, claim: Claim, cancel: Cancel) -> None:
+        """Do a claimed job to its end and record it.
+
+        A user error in the series fails the job at once; trouble of the host gives it back for
+        another try. LostClaim means that somebody else has it now.
+        """
+        try:
+            match claim.kind:
+                case "prepare":
+                    self._prepare(claim, cancel)
+                case "build":
+                    self._build(claim, cancel)
+                case "boot":
+                    self._boot(claim, cancel)
+                case other:
+                    raise AssertionError(f"unknown kind of job {other!r}")
+        except USER_ERRORS as error:
+            with self.database.transaction() as session:
+                claims.finish(session, claim, claims.FAILED, str(error))
+                advance(session, session.get_one(RunRow, claim.run), self.host)
+        except Cancelled as error:
+            with self.database.transaction() as session:
+                claims.release(session, claim, str(error))
+        except (InfrastructureError, OSError) as error:
+            with self.database.transaction() as session:
+                claims.give_back(session, claim, "infrastructure", str(error))
+                advance(session, session.get_one(RunRow, claim.run), self.host)
+
+    # prepare
+
+    def _prepare(self, claim: Claim, cancel: Cancel) -> None:
+        with self.database.transaction() as session:
+            request = self._request(session, claim.run)
+        series = manifest.load(request.manifest)
+        result = prepare(
+            PrepareRequest(series, request.tree, claim.run),
+            self.builder.store,
+            self.settings.cache / "downloads",
+            cancel,
+        )
+        with self.database.transaction() as session:
+            claims.finish(session, claim, claims.DONE)
+            row = session.get_one(RunRow, claim.run)
+            prepared(session, row, result)
+            advance(session, row, self.host)
+
+    # build
+
+    def _build(self, claim: Claim, cancel: Cancel) -> None:
+        with self.database.transaction() as session:
+            request = self._request(session, claim.run)
+            row = session.get_one(BuildRow, claim.spec["build"])
+            run = load_run(session, session.get_one(RunRow, claim.run), 0)
+        point = run.points[row.point]
+        parent = run.points[row.point - 1] if row.point else None
+        lane_done = [one for one in run.builds if one.cell.name == claim.lane]
+        before = next((one.result for one in lane_done if one.point == row.point - 1), None)
+        config = kconfig.load(self.settings.configs / "kernel", row.config, row.arch)
+        folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
+        asked = BuildRequest(
+            point=point,
+            parent=parent,
+            base=run.points[0],
+            config=config,
+            toolchain=toolchain.find(row.toolchain),
+            expected=expected_symbols(request.features, row.point, config),
+            parent_warnings=before.warnings if before is not None else (),
+            series=run.title,
+            log=folder / f"{row.point}.log",
+            reuse=request.reuse,
+        )
+        lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
+        result = build(asked, self.builder, lane, cancel)
+        with self.database.transaction() as session:
+            claims.finish(session, claim, claims.DONE)
+            row = session.get_one(BuildRow, row.id)
+            row.result = BUILD.dump_python(result, mode="json")
+            row.log = str(asked.log) if asked.log.exists() else ""
+            advance(session, session.get_one(RunRow, claim.run), self.host)
+        if row.point == max(one.point for one in lane_done):
+            shutil.rmtree(lane, ignore_errors=True)
+
+    # boot
+
+    def _boot(self, claim: Claim, cancel: Cancel) -> None:
+        with self.database.transaction() as session:
+            row = session.get_one(BuildRow, claim.spec["build"])
+            tests = [session.get_one(TestRow, name) for name in claim.spec["tests"]]
+        result = BUILD.validate_python(row.result)
+        node = self.host.nodes[tests[0].node].node
+        asked = BootRequest(
+            arch=row.arch,
+            kernel=self._kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
+            initramfs=self._kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
+            node=node,
+            clock=Clock(tests[0].clock),
+            icount_shift=self.host.profile.icount_shift,
+            scenarios=tuple(self.host.scenarios[test.scenario] for test in tests),
+            seed=tests[0].seed,
+            limits=self.host.profile.boot_limits,
+            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.tries}",
+        )
+
+        def start(machine: Start) -> Running:
+            return QemuMachine(node, self.accelerator, self.sandbox, machine)
+
+        seen = booting.boot(asked, start, cancel)
+        if seen.ending is Ending.MACHINE_DIED:
+            raise RetryJob(f"the machine died under the guest; see {asked.folder}")
+        purpose = Purpose(claim.spec["purpose"])
+        found = observations(asked, seen, purpose, self.accelerator.name)
+        with self.database.transaction() as session:
+            claims.finish(session, claim, claims.DONE)
+            for test, one in zip(tests, found, strict=False):
+                values = OBSERVATION.dump_python(one, mode="json")
+                session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))
+            session.flush()
+            advance(session, session.get_one(RunRow, claim.run), self.host)
+
+    @staticmethod
+    def _kept(folder: Path | None, name: str) -> Path:
+        if folder is None:
+            raise InfrastructureError(
+                f"the {name} of this build is not in the cache any more", "submit the series again"
+            )
+        return folder / name
+
+    @staticmethod
+    def _request(session: Session, run: str) -> Request:
+        return REQUEST.validate_python(session.get_one(RunRow, run).request)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the farm keeps what: read once from the environment, then passed along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+NAME = "kprobes-farm"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and the database.
+
+    ``data`` holds what must last (database, consoles, logs), ``cache`` what can be made again.
+    """
+
+    data: Path
+    cache: Path
+    configs: Path
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return f"sqlite:///{self.data / 'farm.db'}"
+
+    @property
+    def runs(self) -> Path:
+        """Consoles, logs and lanes, a folder for each run."""
+        return self.data / "runs"
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that an environment gives: ``FARM_HOME`` or the XDG base directories."""
+    configs = Path(str(files("configs")))
+    if home := environment.get("FARM_HOME"):
+        root = Path(home).expanduser().absolute()
+        return Settings(root / "data", root / "cache", configs)
+    user = Path(environment.get("HOME") or Path.home())
+    data = Path(environment.get("XDG_DATA_HOME") or user / ".local" / "share")
+    cache = Path(environment.get("XDG_CACHE_HOME") or user / ".cache")
+    return Settings(data / NAME, cache / NAME, configs)

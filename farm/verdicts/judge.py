@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One test: from its observations to a status, its cases, and the faults it shows.
+
+The table of endings is the contract's ("Verdicts"): only what the kernel is to blame for is FAIL. A
+case starts as MISS and becomes PASS only when the guest said so on its own channel, the console shows
+no crash, and the evidence holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from farm.records import Observation, Purpose, Test
+from stress.measurement import Measurement, measurement
+from stress.protocol import Outcome
+from stress.scenario import Clock, FeatureState, Scenario
+from workers.boot import Ending
+from workers.status import Status, worst
+
+CONFIRMED = 2
+"""Runs in which a fault must show before it counts; of at most three."""
+
+MOST_RUNS = 3
+
+
+class Kind(StrEnum):
+    """What shows a fault."""
+
+    APPLY = "apply"
+    BUILD = "build"
+    WARNING = "warning"
+    BOOT = "boot"
+    CRASH = "crash"
+    CASE = "case"
+    EVIDENCE = "evidence"
+    MEASUREMENT = "measurement"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: two tests show the same one when kind and ``key`` are equal.
+
+    The key is a case's name, or the title where there is no case that keeps it: a case's reason holds
+    counts that differ from run to run, and a crash is the same one in whatever case it strikes.
+    """
+
+    kind: Kind
+    key: str
+    title: str = field(compare=False)
+    case: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class CaseVerdict:
+    """One case of a scenario and how it ended."""
+
+    name: str
+    status: Status
+    reason: str | None
+
+
+class Need(StrEnum):
+    """What has to be run before a test can be judged."""
+
+    CONFIRM = "confirm"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one test means.
+
+    ``faults`` are the kernel's. ``confirmed`` holds those that showed in two runs; ``shown`` counts
+    for each in how many of ``runs`` it did. ``need`` is what would settle the matter.
+    """
+
+    status: Status
+    reason: str | None
+    cases: tuple[CaseVerdict, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    confirmed: tuple[Fault, ...] = ()
+    runs: int = 0
+    shown: tuple[int, ...] = ()
+    need: Need | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+
+SILENT = frozenset(
+    {
+        Ending.NEVER_SPOKE,
+        Ending.SILENT,
+        Ending.OVERTIME,
+        Ending.TOO_LONG,
+        Ending.RESET,
+        Ending.FLOODED,
+    }
+)
+"""Endings without a word of why: only a control run tells whether the kernel is to blame."""
+
+
+def judge(test: Test, scenario: Scenario, control: Judgement | None, icount_shift: int) -> Judgement:
+    """Return what a test means.
+
+    ``control`` is the judgement of the same scenario on an earlier kernel, from a run made for this
+    purpose; None while there is none. A SKIP by ``test.skip`` needs no observation.
+    """
+    if test.skip is not None:
+        return Judgement(Status.SKIP, test.skip)
+    own = [seen for seen in test.observations if seen.purpose is not Purpose.CONTROL]
+    if not own:
+        return Judgement(Status.MISS, "no boot of it came to a result")
+    singles = [_single(seen, scenario, test.state) for seen in own]
+    figures = _figures(own[0], test.clock, icount_shift)
+    silent = [bool(_is_silent(seen)) for seen in own]
+    if silent[0]:
+        verdict = _judge_silence(own, singles, silent, control)
+    else:
+        verdict = _judge_faults(singles)
+    return replace(verdict, measurements=figures, runs=len(own))
+
+
+def controls(test: Test, scenario: Scenario) -> Judgement | None:
+    """Return what the control runs made on this test's kernel showed; None when there were none."""
+    runs = [seen for seen in test.observations if seen.purpose is Purpose.CONTROL]
+    return _single(runs[-1], scenario, test.state) if runs else None
+
+
+def _is_silent(seen: Observation) -> bool:
+    return seen.crash is None and seen.ending in SILENT
+
+
+def _judge_faults(singles: Sequence[Judgement]) -> Judgement:
+    """Judge runs that spoke: a fault counts when it showed twice."""
+    first = singles[0]
+    if first.status is not Status.FAIL:
+        return first
+    counts = Counter(fault for single in singles for fault in single.faults)
+    confirmed = tuple(fault for fault in first.faults if counts[fault] >= CONFIRMED)
+    open_ = len(confirmed) < len(first.faults) and len(singles) < MOST_RUNS
+    # With as many clean runs as can be had, one more could not confirm it any more.
+    need = Need.CONFIRM if open_ and _could_confirm(first, counts, len(singles)) else None
+    shown = tuple(counts[fault] for fault in first.faults)
+    return replace(first, confirmed=confirmed, shown=shown, need=need)
+
+
+def _could_confirm(first: Judgement, counts: Counter[Fault], runs: int) -> bool:
+    return any(
+        counts[fault] < CONFIRMED <= counts[fault] + MOST_RUNS - runs for fault in first.faults
+    )
+
+
+def _judge_silence(
+    own: Sequence[Observation],
+    singles: Sequence[Judgement],
+    silent: Sequence[bool],
+    control: Judgement | None,
+) -> Judgement:
+    """Judge a boot that ended without a word: the control decides, then a second silence."""
+    first, title = singles[0], _silence(own[0])
+    if control is None:
+        return replace(first, reason=f"{title}; no control run", need=Need.CONTROL)
+    if control.status is not Status.PASS:
+        reason = f"{title}; the control failed too ({control.reason}): the node is suspect"
+        return replace(first, reason=reason)
+    if len(own) < CONFIRMED:
+        return replace(first, reason=f"{title}; to be seen again", need=Need.CONFIRM)
+    if not silent[1]:
+        return replace(first, reason=f"unstable: {title}, then {singles[1].status}")
+    kind = Kind.BOOT if own[0].ending is Ending.NEVER_SPOKE else Kind.CASE
+    fault = Fault(kind, title, title, own[0].open_case)
+    cases = tuple(
+        replace(case, status=Status.FAIL) if case.name == own[0].open_case else case
+        for case in first.cases
+    )
+    return replace(
+        first, status=Status.FAIL, reason=title, cases=cases, faults=(fault,), confirmed=(fault,), shown=(2,)
+    )
+
+
+def _silence(seen: Observation) -> str:
+    where = seen.open_case or "no case"
+    match seen.ending:
+        case Ending.NEVER_SPOKE:
+            return "boot: silent"
+        case Ending.RESET:
+            return f"reset in {where}"
+        case Ending.FLOODED:
+            return f"endless output in {where}"
+        case _:
+            return f"hang in {where}"
+
+
+def _single(seen: Observation, scenario: Scenario, state: FeatureState) -> Judgement:
+    """Judge one run by itself."""
+    cases = [_case(case.ok, case.skip, case.name, case.reason) for case in seen.cases]
+    if seen.crash is not None:
+        return _crashed(seen, cases)
+    if _is_silent(seen) or seen.outcome is None:
+        if seen.open_case is not None:
+            cases.append(CaseVerdict(seen.open_case, Status.MISS, "cut off"))
+        return Judgement(Status.MISS, _silence(seen), tuple(cases))
+    if seen.outcome is Outcome.SKIP:
+        return Judgement(Status.SKIP, seen.reason, tuple(cases))
+    if seen.outcome is Outcome.ERROR:
+        return Judgement(Status.ERROR, seen.reason or "the scenario could not run", tuple(cases))
+    if not seen.intact:
+        return Judgement(Status.ERROR, "protocol: lines of the scenario are missing", tuple(cases))
+    faults = [
+        Fault(Kind.CASE, case.name, f"{case.name}: {case.reason or 'not ok'}", case.name)
+        for case in cases
+        if case.status is Status.FAIL
+    ]
+    general = len(scenario.evidence)
+    missed = Status.FAIL
+    for number, check in enumerate(scenario.checks(state)):
+        if check.holds(seen.evidence):
+            continue
+        name = f"{scenario.name}.evidence.{check.name}"
+        why = check.failure(seen.evidence)
+        cases.append(CaseVerdict(name, missed, why))
+        if missed is Status.FAIL:
+            faults.append(Fault(Kind.EVIDENCE, name, f"evidence: {why}", name))
+        if number < general:
+            # Where even the counting failed, the absence of a jump says nothing about the kernel.
+            missed = Status.MISS
+    status = worst(case.status for case in cases)
+    reason = next((case.reason for case in cases if case.status is status), None)
+    if status is Status.PASS or status is Status.SKIP:
+        return Judgement(status, None if status is Status.PASS else reason, tuple(cases))
+    return Judgement(status, faults[0].title if faults else reason, tuple(cases), tuple(faults))
+
+
+def _crashed(seen: Observation, cases: list[CaseVerdict]) -> Judgement:
+    if seen.crash is None:
+        raise AssertionError("called for crashes only")
+    title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
+    if seen.open_case is not None:
+        cases.append(CaseVerdict(seen.open_case, Status.FAIL, title))
+    fault = Fault(Kind.CRASH, title, title, seen.open_case)
+    return Judgement(Status.FAIL, title, tuple(cases), (fault,))
+
+
+def _case(ok: bool, skip: bool, name: str, reason: str | None) -> CaseVerdict:
+    if skip:
+        return CaseVerdict(name, Status.SKIP, reason)
+    return CaseVerdict(name, Status.PASS if ok else Status.FAIL, reason)
+
+
+def _figures(seen: Observation, clock: Clock, shift: int) -> tuple[Measurement, ...]:
+    if seen.crash is not None or not seen.intact:
+        return ()
+    return tuple(measurement(one, clock, shift) for one in seen.measures)

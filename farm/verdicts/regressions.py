@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A whole run: which patch brought which fault, and the verdict on the series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from farm.records import Build, Cell, Run, Test
+from farm.verdicts.judge import Fault, Judgement, Kind, controls, judge
+from stress.measurement import Measurement
+from stress.scenario import Clock, Scenario
+from workers.status import Status
+
+
+class Verdict(StrEnum):
+    """What a run says of its series."""
+
+    PASS = "PASS"
+    REGRESSION = "REGRESSION"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class State(StrEnum):
+    """Where a regression is in its life."""
+
+    NEW = "new"
+    ONGOING = "ongoing"
+    FIXED = "fixed"
+    FLAKY = "flaky"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True)
+class Where:
+    """A cell, and the node for what was seen in a boot."""
+
+    arch: str
+    config: str
+    node: str | None
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One fault, with the first point that shows it.
+
+    ``introduced``: True, False (an enabling patch only made it visible) or None (not known).
+    """
+
+    id: str
+    state: State
+    kind: Kind
+    title: str
+    case: str | None
+    where: tuple[Where, ...]
+    tests: tuple[str, ...]
+    first_bad: int
+    confidence: float
+    introduced: bool | None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Everything that a run's results mean."""
+
+    verdict: Verdict
+    reason: str
+    judgements: Mapping[str, Judgement]
+    regressions: tuple[Regression, ...]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The smallest relative slowdown that counts, by clock; a clock without one is not judged."""
+
+    minimum: Mapping[Clock, float]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A fault at one point of one cell, before like ones are put together."""
+
+    fault: Fault
+    where: Where
+    point: int
+    tests: tuple[str, ...]
+    confirmed: bool
+    confidence: float
+
+
+def assess(
+    run: Run, scenarios: Mapping[str, Scenario], effects: Effects, enabling: frozenset[int]
+) -> Assessment:
+    """Judge every test, find the regressions, and give the verdict.
+
+    ``enabling`` are the points whose patch switches a feature on: what shows there first may have
+    been there, unseen, before.
+    """
+    judgements = judge_all(run, scenarios)
+    seen = [*_applying(run), *_building(run), *_testing(run, judgements), *_measuring(run, judgements, effects)]
+    regressions = tuple(_merged(seen, enabling))
+    verdict, reason = _verdict(run, judgements, regressions)
+    return Assessment(verdict, reason, judgements, regressions)
+
+
+def judge_all(run: Run, scenarios: Mapping[str, Scenario]) -> dict[str, Judgement]:
+    """Return the judgement of every test by its id."""
+    found = dict[str, Judgement]()
+    for build in run.builds:
+        for test in build.tests:
+            control = _control(run, build, test, scenarios[test.scenario])
+            found[test.id] = judge(test, scenarios[test.scenario], control, run.icount_shift)
+    return found
+
+
+def earlier(run: Run, build: Build, test: Test) -> Iterator[Test]:
+    """Yield the same test on earlier points of the cell, the nearest first."""
+    for other in sorted(run.builds, key=lambda one: -one.point):
+        if other.cell == build.cell and other.point < build.point:
+            yield from (one for one in other.tests if one.key == test.key)
+
+
+def _control(run: Run, build: Build, test: Test, scenario: Scenario) -> Judgement | None:
+    found = (controls(one, scenario) for one in earlier(run, build, test))
+    return next((control for control in found if control is not None), None)
+
+
+def _applying(run: Run) -> Iterator[_Seen]:
+    failed = next((point for point in run.points if point.reason is not None), None)
+    if failed is not None:
+        title = f"does not apply: {failed.reason}"
+        fault = Fault(Kind.APPLY, title, title)
+        for cell in sorted({build.cell.arch for build in run.builds} or {"any"}):
+            yield _Seen(fault, Where(cell, "any", None), failed.index, (), True, 1.0)
+
+
+def _building(run: Run) -> Iterator[_Seen]:
+    for cell, builds in _by_cell(run).items():
+        where = Where(cell.arch, cell.config, None)
+        failing = False
+        known = frozenset[object]()
+        for build in builds:
+            result = build.result
+            if result is None or result.status not in (Status.PASS, Status.FAIL):
+                continue
+            if result.status is Status.FAIL:
+                # From the base on it is the base's fault, and one report is enough for a series of points.
+                if not failing and build.point > 0:
+                    title = result.reason or "does not build"
+                    kind = Kind.EVIDENCE if title.startswith("evidence:") else Kind.BUILD
+                    yield _Seen(Fault(kind, title, title), where, build.point, (), True, 1.0)
+                failing = True
+                continue
+            failing = False
+            for warning in result.warnings if build.point > 0 else ():
+                if warning not in known:
+                    title = f"new warning: {warning}"
+                    yield _Seen(Fault(Kind.WARNING, title, title), where, build.point, (), True, 1.0)
+            known = frozenset(result.warnings)
+
+
+def _testing(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[_Seen]:
+    for cell, build, test in _tests(run):
+        verdict = judgements[test.id]
+        if verdict.status is not Status.FAIL or build.point == 0:
+            continue
+        before = [judgements[one.id] for one in earlier(run, build, test)]
+        known = next((one for one in before if one.status in (Status.PASS, Status.FAIL)), None)
+        for fault, shown in zip(verdict.faults, verdict.shown, strict=True):
+            if known is not None and fault in known.faults:
+                continue
+            good = known.runs if known is not None else 0
+            confidence = _confidence(shown, verdict.runs, good)
+            where = Where(cell.arch, cell.config, test.node)
+            confirmed = fault in verdict.confirmed
+            yield _Seen(fault, where, build.point, (test.id,), confirmed, confidence)
+
+
+def _confidence(bad: int, runs: int, good: int) -> float:
+    """Return how sure it is that the point before is good.
+
+    With the fault showing in ``bad`` of ``runs`` here (Laplace's estimate of its rate), this is the
+    chance that ``good`` clean runs there were not luck: syzkaller's 1 - (1 - p)^good.
+    """
+    rate = (bad + 1) / (runs + 2)
+    return 1.0 - (1.0 - rate) ** good
+
+
+def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) -> Iterator[_Seen]:
+    for cell, build, test in _tests(run):
+        least = effects.minimum.get(test.clock)
+        if least is None or build.point == 0:
+            continue
+        before = next(
+            (judgements[one.id] for one in earlier(run, build, test) if judgements[one.id].measurements),
+            None,
+        )
+        if before is None:
+            continue
+        old = {figure.name: figure for figure in before.measurements}
+        for figure in judgements[test.id].measurements:
+            if figure.name in old and _slower(old[figure.name], figure, least):
+                title = (
+                    f"{figure.name}: {old[figure.name].value:.0f} -> {figure.value:.0f} {figure.unit}"
+                )
+                fault = Fault(Kind.MEASUREMENT, figure.name, title, figure.name)
+                where = Where(cell.arch, cell.config, test.node)
+                yield _Seen(fault, where, build.point, (test.id,), test.clock is Clock.ICOUNT, 1.0)
+
+
+def _slower(old: Measurement, new: Measurement, least: float) -> bool:
+    """Whether the figure grew by more than the least effect and more than both spreads explain."""
+    return new.value - old.value > max(least * abs(old.value), 3 * (old.mad + new.mad))
+
+
+def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regression]:
+    """Put the same fault in several cells together; the first point that shows it leads."""
+    groups = dict[Fault, list[_Seen]]()
+    for one in sorted(seen, key=lambda one: one.point):
+        groups.setdefault(one.fault, []).append(one)
+    for fault, group in groups.items():
+        first = group[0]
+        confirmed = any(one.confirmed for one in group)
+        # An enabling patch may have brought a fault or only made it visible: not known without more runs.
+        unknown = first.point in enabling and fault.kind not in (Kind.APPLY, Kind.BUILD, Kind.WARNING)
+        yield Regression(
+            id=hashlib.sha256(f"{fault.kind} {fault.key}".encode()).hexdigest()[:12],
+            state=State.NEW if confirmed else State.FLAKY,
+            kind=fault.kind,
+            title=fault.title,
+            case=fault.case,
+            where=tuple(dict.fromkeys(one.where for one in group)),
+            tests=tuple(dict.fromkeys(test for one in group for test in one.tests)),
+            first_bad=first.point,
+            confidence=round(max(one.confidence for one in group if one.point == first.point), 3),
+            introduced=None if unknown else True,
+        )
+
+
+def _verdict(
+    run: Run, judgements: Mapping[str, Judgement], regressions: tuple[Regression, ...]
+) -> tuple[Verdict, str]:
+    new = [one for one in regressions if one.state is State.NEW]
+    if new:
+        more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+        return Verdict.REGRESSION, f"point {new[0].first_bad}: {new[0].title}{more}"
+    for trouble in _inconclusive(run, judgements):
+        return Verdict.INCONCLUSIVE, trouble
+    flaky = [one for one in regressions if one.state is State.FLAKY]
+    if flaky:
+        return Verdict.INCONCLUSIVE, f"seen once and not again: {flaky[0].title}"
+    return Verdict.PASS, f"{len(run.points)} points, no new fault"
+
+
+def _inconclusive(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[str]:
+    """Yield what is missing for a verdict, the base's own faults first."""
+    for cell, builds in _by_cell(run).items():
+        for build in builds:
+            place = f"point {build.point} in {cell.name}"
+            if build.result is None:
+                yield f"{place} was not built"
+            elif build.result.status is not Status.PASS:
+                yield f"{place}: {build.result.reason}"
+            for test in build.tests:
+                verdict = judgements[test.id]
+                if verdict.status not in (Status.PASS, Status.SKIP):
+                    yield f"{place}: {test.scenario} is {verdict.status}: {verdict.reason}"
+    if not run.builds:
+        yield "nothing was built"
+
+
+def _by_cell(run: Run) -> dict[Cell, list[Build]]:
+    cells = dict[Cell, list[Build]]()
+    for build in sorted(run.builds, key=lambda one: one.point):
+        cells.setdefault(build.cell, []).append(build)
+    return cells
+
+
+def _tests(run: Run) -> Iterator[tuple[Cell, Build, Test]]:
+    for cell, builds in _by_cell(run).items():
+        for build in builds:
+            for test in build.tests:
+                yield cell, build, test

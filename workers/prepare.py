@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The prepare stage: every point of a series becomes a commit in the tree store."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel_series import edits
+from kernel_series.content import Patch
+from kernel_series.manifest import Manifest
+from kernel_series.run import NOT_FOUND, Ran
+from kernel_series.series import read_series
+from workers import process
+from workers.bases import import_base
+from workers.process import Cancel
+from workers.requests import Point
+from workers.trees import ApplyFailure, TreeStore
+
+SOURCE_LIMITS = process.Limits(seconds=300.0)
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """Put a series into the store. ``tree`` is a repository that takes the place of the manifest's;
+    ``name`` is what its points are kept under."""
+
+    manifest: Manifest
+    tree: Path | None
+    name: str
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """The points, the base first; ``base`` says in words which tree that is.
+
+    After a patch that does not apply the points have a reason and no commit. ``notes`` are things a
+    report should show.
+    """
+
+    base: str
+    points: tuple[Point, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredTree:
+    """A commit of the store as the ``Tree`` that sources and recipes read."""
+
+    store: TreeStore
+    commit: str
+
+    def read(self, path: str) -> bytes | None:
+        return self.store.read(self.commit, path)
+
+
+def run_tool(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None) -> Ran:
+    """Run a program for a patch source; one that is not installed gives a shell's status for that."""
+    if shutil.which(argv[0]) is None:
+        return Ran(NOT_FOUND, b"", b"")
+    return process.run(argv, stdin=stdin, cwd=cwd, limits=SOURCE_LIMITS)
+
+
+def prepare(
+    request: PrepareRequest, store: TreeStore, downloads: Path, cancel: Cancel
+) -> PrepareResult:
+    """Import the base and commit every point.
+
+    Raises SeriesError or UserError for a series that can't be read or a base that is not there; a
+    patch that does not apply is a result.
+    """
+    manifest = request.manifest
+    base = import_base(manifest.base, store, downloads, request.tree)
+    cancel.check()
+    tree = StoredTree(store, base.commit)
+    content = read_series(manifest, run_tool, tree=tree, repository=request.tree)
+    adjusts = tuple(edits.load_recipe(path) for path in manifest.adjust)
+    start = base.commit
+    if content.base:
+        start = store.commit_change(start, content.base, f"base of {manifest.title}")
+    points = list[Point]()
+    for point in _points(content.patches, start, store):
+        cancel.check()
+        adjusted = _adjusted(point, adjusts, store)
+        points.append(_chained(adjusted, points[-1] if points else None))
+        if adjusted.commit is not None:
+            store.keep(f"runs/{request.name}/{point.index}", adjusted.commit)
+    return PrepareResult(base.title, tuple(points), content.notes)
+
+
+def _points(patches: Sequence[Patch], start: str, store: TreeStore) -> Iterator[Point]:
+    """Yield the points as the patches alone make them."""
+    yield Point(0, "base", "", start, store.tree(start), None)
+    parent: str | None = start
+    broken = 0
+    for index, patch in enumerate(patches, start=1):
+        if parent is None:
+            reason = f"patch {broken} does not apply"
+            yield Point(index, patch.subject, patch.author, None, None, None, reason)
+            continue
+        message = f"{patch.subject}\n\n{patch.message}\n"
+        if patch.change is not None:
+            made: str | ApplyFailure = store.commit_change(parent, patch.change, message)
+        else:
+            made = store.commit_patch(parent, patch.diff or b"", message)
+        if isinstance(made, ApplyFailure):
+            parent, broken = None, index
+            yield Point(index, patch.subject, patch.author, None, None, None, str(made))
+            continue
+        parent = made
+        yield Point(index, patch.subject, patch.author, made, store.tree(made), None)
+
+
+def _adjusted(point: Point, adjusts: Sequence[edits.Recipe], store: TreeStore) -> Point:
+    """Return the point with the manifest's adjustments on top; the next patch does not see them."""
+    commit = point.commit
+    if commit is None or not adjusts:
+        return point
+    for recipe in adjusts:
+        change = edits.apply(recipe.edits, StoredTree(store, commit), run_tool, recipe.place)
+        commit = store.commit_change(commit, change, f"adjust: {recipe.title}")
+    return Point(point.index, point.subject, point.author, commit, store.tree(commit), None)
+
+
+def _chained(point: Point, before: Point | None) -> Point:
+    """Return the point with the digest over all trees up to it."""
+    if point.tree is None:
+        return point
+    start = before.chain if before is not None and before.chain is not None else ""
+    chain = hashlib.sha256(f"{start} {point.tree}".encode()).hexdigest()
+    return Point(
+        point.index, point.subject, point.author, point.commit, point.tree, chain, point.reason
+    )
