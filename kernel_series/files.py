@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads the files of a series: bounded, regular files only, confined where asked for."""
+
+import os
+import stat
+from pathlib import Path
+
+from kernel_series.errors import SeriesError, quoted
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def read_file(path: Path, limit: int, place: str) -> bytes:
+    """The content of a regular file of at most `limit` bytes. Raises SeriesError for anything else.
+
+    Opened without blocking, so that a pipe or a device in an uploaded folder cannot hold us up.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise SeriesError(place, f"cannot read {quoted(str(path))}: {_reason(error)}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise SeriesError(place, f"{quoted(str(path))} is {kind}", "name a file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise SeriesError(place, f"{quoted(str(path))} is larger than {limit // KIB} KiB")
+    return data
+
+
+def resolve(folder: Path, text: str, place: str, *, confined: bool) -> Path:
+    """The path that `text` names, seen from `folder`. It must exist.
+
+    With `confined` it must lie in `folder` after every symbolic link on the way was followed.
+    """
+    try:
+        path = (folder / text).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise SeriesError(place, f"cannot find {quoted(text)}: {_reason(error)}") from error
+    if confined and not path.is_relative_to(folder.resolve()):
+        raise SeriesError(
+            place,
+            f"{quoted(text)} lies outside the folder of the series",
+            "a series that was uploaded may only name files it brought along",
+        )
+    return path
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A series saved from a mailing list: one mbox file, in whatever order the mails came.
+
+The order is that of [PATCH vN k/M]. A cover letter is no patch, nor is a reply. What cannot be put
+in order without guessing is refused and named: a number that is missing, one that comes twice, two
+versions of the series in one box.
+"""
+
+from collections.abc import Iterable
+
+from kernel_series.content import Content
+from kernel_series.errors import PatchUnreadable, SeriesError
+from kernel_series.files import read_file
+from kernel_series.mail import Mail, read_mail, split_mbox
+from kernel_series.sources import LARGEST_SERIES, Request
+from kernel_series.tree import Change
+
+NAMES_A_PATH = True
+
+
+def read(request: Request) -> Content:
+    """The patches of an mbox file, in the order of their numbers."""
+    assert request.path is not None
+    data = read_file(request.path, LARGEST_SERIES, request.place)
+    if data.startswith(b"\x1f\x8b"):
+        raise SeriesError(request.place, f"{request.path.name} is compressed", "gunzip it first")
+    mails = [
+        read_mail(mail, f"{request.place}: mail {number}")
+        for number, mail in enumerate(split_mbox(data), 1)
+    ]
+    if not mails:
+        raise SeriesError(request.place, f"{request.path.name} holds no mail")
+    with_diff = [mail for mail in mails if mail.diff is not None]
+    notes = tuple(
+        f"left out the reply {mail.title}, which holds a diff" for mail in with_diff if mail.reply
+    )
+    posted = [mail for mail in mails if not mail.reply]
+    ordered = in_order(
+        _of_one_version([mail for mail in with_diff if not mail.reply], request),
+        [mail for mail in posted if mail.diff is None],
+        request.place,
+    )
+    patches = tuple(
+        mail.patch(f"{request.place}: {mail.message_id or mail.subject}") for mail in ordered
+    )
+    return Content(Change(), patches, notes)
+
+
+def _of_one_version(mails: list[Mail], request: Request) -> list[Mail]:
+    versions = sorted({mail.version for mail in mails})
+    if len(versions) > 1 and request.version not in versions:
+        numbers = ", ".join(f"v{version}" for version in versions)
+        raise SeriesError(
+            request.place,
+            f"holds several versions of the series: {numbers}",
+            "say which with `series: {version: N}`",
+        )
+    wanted = versions[0] if len(versions) == 1 else request.version
+    return [mail for mail in mails if mail.version == wanted]
+
+
+def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> list[Mail]:
+    """Mails with a diff by their number k of M. Raises SeriesError if the numbers do not add up."""
+    if not mails:
+        raise SeriesError(place, "there is no patch in it")
+    if len(mails) == 1 and mails[0].total in (None, 1):
+        return mails
+    for mail in mails:
+        if mail.number is None:
+            raise SeriesError(
+                place, f"{mail.title} has no number", "wanted [PATCH k/M] in its subject"
+            )
+        if mail.number == 0 or mail.total != mails[0].total:
+            raise SeriesError(
+                place,
+                f"{mail.title} is number {mail.number}/{mail.total}",
+                f"another patch is number {mails[0].number}/{mails[0].total}",
+            )
+    by_number: dict[int, Mail] = {}
+    for mail in mails:
+        number = mail.number or 0
+        if number in by_number:
+            raise SeriesError(
+                place,
+                f"two patches are number {number}/{mail.total}",
+                f"{by_number[number].title} and {mail.title}",
+            )
+        by_number[number] = mail
+    total = mails[0].total or 0
+    missing = [number for number in range(1, total + 1) if number not in by_number]
+    if missing:
+        for mail in without_diff:
+            if mail.number in missing and mail.version == mails[0].version:
+                raise PatchUnreadable(
+                    place, f"no diff in {mail.title}, which is number {mail.number}/{total}"
+                )
+        numbers = ", ".join(f"{number}/{total}" for number in missing[:20])
+        raise SeriesError(place, f"patch {numbers} is missing")
+    return [by_number[number] for number in sorted(by_number)]
