@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * overhead: what a hit costs, one row for each kind of probe. The same calls are timed without
+ * and with the probe, in rounds; the host takes medians and the difference.
+ */
+#include <linux/delay.h>
+#include <linux/errno.h>
+#include <linux/irqflags.h>
+#include <linux/kprobes.h>
+#include <linux/string.h>
+
+#include "probe.h"
+#include "report.h"
+#include "scenarios.h"
+
+#define MAX_ROUNDS 50
+
+static unsigned long hits;
+
+static int count_kprobe(struct kprobe *p, struct pt_regs *regs)
+{
+	hits++;
+	return 0;
+}
+
+static int count_kretprobe(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	hits++;
+	return 0;
+}
+
+/* Alone it forbids the booster and the optimization. */
+static void do_nothing(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
+{
+}
+
+/* Direct calls: an indirect one would bring the mitigations' thunks into every figure. */
+#define DEFINE_CALLER(name)			\
+static void call_##name(int calls)		\
+{						\
+	while (calls--)				\
+		farm_target_##name();		\
+}
+
+DEFINE_CALLER(optimizable)
+DEFINE_CALLER(boostable)
+DEFINE_CALLER(plain)
+
+static const struct row {
+	const char *name;
+	void (*call)(int calls);
+	long (*target)(void);
+	bool kretprobe;
+	bool post_handler;
+	bool optimized;
+} rows[] = {
+	{ "kprobe", call_plain, farm_target_plain },
+	{ "kprobe-boosted", call_boostable, farm_target_boostable },
+	{ "kprobe-optimized", call_optimizable, farm_target_optimizable, .optimized = true },
+	{ "kprobe-post-handler", call_optimizable, farm_target_optimizable,
+	  .post_handler = true },
+	{ "kretprobe", call_plain, farm_target_plain, .kretprobe = true },
+	{ "kretprobe-boosted", call_boostable, farm_target_boostable, .kretprobe = true },
+	{ "kretprobe-optimized", call_optimizable, farm_target_optimizable, .kretprobe = true,
+	  .optimized = true },
+};
+
+static struct kprobe kprobe;
+static struct kretprobe kretprobe;
+
+static int row_register(const struct row *row)
+{
+	/* The kernel keeps state in both, so each row starts from zero. */
+	memset(&kprobe, 0, sizeof(kprobe));
+	memset(&kretprobe, 0, sizeof(kretprobe));
+	if (row->kretprobe) {
+		kretprobe.kp.addr = (kprobe_opcode_t *)row->target;
+		kretprobe.handler = count_kretprobe;
+		kretprobe.maxactive = 16;
+		return register_kretprobe(&kretprobe);
+	}
+	kprobe.addr = (kprobe_opcode_t *)row->target;
+	kprobe.pre_handler = count_kprobe;
+	if (row->post_handler)
+		kprobe.post_handler = do_nothing;
+	return register_kprobe(&kprobe);
+}
+
+static void row_unregister(const struct row *row)
+{
+	if (row->kretprobe)
+		unregister_kretprobe(&kretprobe);
+	else
+		unregister_kprobe(&kprobe);
+}
+
+/* No timer tick falls into a round: interrupts wait until it is over. */
+static u64 time_round(const struct row *row, int calls)
+{
+	unsigned long flags;
+	u64 start, end;
+
+	local_irq_save(flags);
+	start = ktime_get_ns();
+	row->call(calls);
+	end = ktime_get_ns();
+	local_irq_restore(flags);
+	return end - start;
+}
+
+static void time_rounds(const struct row *row, int calls, int rounds, u64 *ns)
+{
+	int i;
+
+	row->call(2);		/* the first calls meet cold caches */
+	hits = 0;
+	for (i = 0; i < rounds; i++) {
+		ns[i] = time_round(row, calls);
+		cond_resched();
+	}
+}
+
+struct totals {
+	int measured;
+	int optimized;
+	int short_rows;
+};
+
+/* The case of a registered row. */
+static void measure(const struct row *row, int calls, int rounds, const u64 *base_ns,
+		    struct totals *totals)
+{
+	enum probe_state wanted = row->optimized ? PROBE_JUMP : PROBE_BREAKPOINT;
+	static u64 ns[MAX_ROUNDS];
+	unsigned long expected = (unsigned long)calls * rounds;
+
+	if (row->optimized && !PROBE_CAN_OPTIMIZE) {
+		report_skip("this kernel has no OPTPROBES");
+		return;
+	}
+	if (!probe_wait(row->target, wanted)) {
+		report_skip("%s", row->optimized ? "the probe is not optimized" :
+						   "the probe is no breakpoint");
+		return;
+	}
+	time_rounds(row, calls, rounds, ns);
+	/* A probe that changed under the rounds would give a figure of two things. */
+	if (probe_state(row->target) != wanted) {
+		report_skip("the probe changed while it was measured");
+		return;
+	}
+	if (hits != expected) {
+		totals->short_rows++;
+		report_result(false, "%lu of %lu hits counted", hits, expected);
+		return;
+	}
+	totals->measured++;
+	totals->optimized += row->optimized;
+	report_measure(row->name, calls, rounds, ns, base_ns);
+	report_ok();
+}
+
+static void run_row(const struct row *row, int calls, int rounds, struct totals *totals)
+{
+	static u64 base_ns[MAX_ROUNDS];
+	struct probe_text text;
+	int error;
+
+	report_case(row->name);
+	if (!probe_text_save(&text, row->target)) {
+		report_result(false, "the target cannot be read");
+		return;
+	}
+	time_rounds(row, calls, rounds, base_ns);
+	error = row_register(row);
+	if (error) {
+		report_result(false, "registering: error %d", error);
+		return;
+	}
+	measure(row, calls, rounds, base_ns, totals);
+	row_unregister(row);
+	/* A jump stays for a while; the next row wants its target clean. */
+	if (!probe_text_restored(&text))
+		report_error("the text under %s was not restored", row->name);
+}
+
+int run_overhead(const struct arguments *arguments)
+{
+	struct totals totals = { 0 };
+	int calls, rounds;
+	int error;
+	size_t i;
+
+	error = argument_int(arguments, "calls", 1, 100000, &calls);
+	if (!error)
+		error = argument_int(arguments, "rounds", 1, MAX_ROUNDS, &rounds);
+	if (error)
+		return error;
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		run_row(&rows[i], calls, rounds, &totals);
+	report_evidence("rows", totals.measured);
+	report_evidence("optimized-rows", totals.optimized);
+	report_evidence("short-rows", totals.short_rows);
+	return 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Probes and the text under them: the targets, what stands at an address, and waiting for it.
+ */
+#ifndef FARM_PROBE_H
+#define FARM_PROBE_H
+
+#include "compat.h"
+
+/* See targets.S. */
+long farm_target_optimizable(void);
+long farm_target_boostable(void);
+long farm_target_plain(void);
+
+/* The functions differ only in their first bytes; this much is compared around a probe. */
+#define PROBE_TEXT 64
+
+struct probe_text {
+	const void *address;
+	unsigned char bytes[PROBE_TEXT];
+};
+
+enum probe_state {
+	PROBE_NONE,		/* neither of the two */
+	PROBE_BREAKPOINT,	/* int3 */
+	PROBE_JUMP,		/* optimized: the jump is really there */
+};
+
+/* Whether this kernel was built to optimize probes at all. */
+#ifdef CONFIG_OPTPROBES
+#define PROBE_CAN_OPTIMIZE 1
+#else
+#define PROBE_CAN_OPTIMIZE 0
+#endif
+
+/* What stands at the address now. */
+enum probe_state probe_state(const void *address);
+
+/* Wait, up to 3 s, until it is `wanted`; returns whether it is. */
+bool probe_wait(const void *address, enum probe_state wanted);
+
+/* Let the optimizer have its turn (it works 50 ms late) where nothing is to be seen of it. */
+void probe_settle(void);
+
+/* Remember the bytes at the address; returns whether they could be read. */
+bool probe_text_save(struct probe_text *text, const void *address);
+
+/* Wait, up to 3 s, until the bytes are the remembered ones again; returns whether they are. */
+bool probe_text_restored(const struct probe_text *text);
+
+#endif
