@@ -107,7 +107,7 @@ class App:
         return LocalDispatcher(worker, run)
 
     def judged(self, name: str) -> Judged:
-        """Return a run by its id, a unique prefix or ``latest``, with what its results mean so far."""
+        """Return a run, named as in ``find_run``, with what its results mean so far."""
         with self.database.transaction() as session:
             row = find_run(session, name)
             request = REQUEST.validate_python(row.request)

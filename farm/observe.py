@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from workers.console.crash import CrashReport
 
 from farm.records import Crash, Observation, Purpose
 from stress.transcript import ScenarioStory
 from workers.boot import MARKER, BootRequest, BootResult, Ending
-from workers.console.crash import CrashReport
 
 
 def observations(
@@ -18,11 +20,14 @@ def observations(
 ) -> tuple[Observation, ...]:
     """Return what was seen of the boot's scenarios, in order.
 
-    A scenario that the boot did not come to has no observation, so it gets a boot of its own: what ended
-    the boot is not blamed on it. Only where nothing began at all does the ending speak for them all.
+    A scenario that the boot did not come to has no observation, so it gets a boot of its own: what
+    ended the boot is not blamed on it. Only where nothing began at all does the ending speak for
+    them all.
     """
     console = (request.folder / "console.log").read_bytes()
-    crashes = _by_scenario(result.crashes, _markers(console), [one.name for one in request.scenarios])
+    crashes = _by_scenario(
+        result.crashes, _markers(console), [one.name for one in request.scenarios]
+    )
     stories = {story.name: story for story in result.story.scenarios}
     early = crashes.get(None)
     found = list[Observation]()
@@ -60,23 +65,22 @@ def _observation(
     accelerator: str,
     folder: Path,
 ) -> Observation:
-    seen = None
-    if crash is not None:
-        seen = Crash(crash.title, crash.kind.value, crash.excerpt, crash.corrupted)
-    common = {
-        "purpose": purpose,
-        "ending": ending,
-        "crash": seen,
-        "before_start": before_start,
-        "seconds": result.seconds,
-        "accelerator": accelerator,
-        "command": result.command,
-        "folder": str(folder),
-        "diagnosis": result.diagnosis,
-    }
+    seen = Observation(
+        purpose=purpose,
+        ending=ending,
+        reason=reason,
+        crash=None if crash is None else _crash(crash),
+        before_start=before_start,
+        seconds=result.seconds,
+        accelerator=accelerator,
+        command=result.command,
+        folder=str(folder),
+        diagnosis=result.diagnosis,
+    )
     if story is None:
-        return Observation(reason=reason, **common)
-    return Observation(
+        return seen
+    return replace(
+        seen,
         outcome=story.outcome,
         reason=story.reason,
         intact=story.intact,
@@ -84,12 +88,15 @@ def _observation(
         open_case=story.open_case,
         evidence=dict(story.evidence),
         measures=story.measures,
-        **common,
     )
 
 
+def _crash(report: CrashReport) -> Crash:
+    return Crash(report.title, report.kind.value, report.excerpt, report.corrupted)
+
+
 def _markers(console: bytes) -> dict[str, int]:
-    """Return the console line at which each scenario began: init says so in the kernel's log too."""
+    """Return the console line at which each scenario began, by what init wrote to the log."""
     lines = console.decode(errors="replace").split("\n")
     found = dict[str, int]()
     for number, line in enumerate(lines, start=1):

@@ -14,11 +14,14 @@ from pathlib import Path
 from farm.profiles import Lab, NodeData, Profile
 from farm.records import Cell
 from kernel_series.manifest import ARCHES, Exclude, Feature, Manifest
+from kernel_series.series import read_series
+from kernel_series.sources.derive import load_derive
 from stress.scenario import Clock, FeatureState, Scenario
 from workers import kconfig
 from workers.errors import UserError
 from workers.kconfig import Config, Symbol
 from workers.machines.qemu import PROGRAMS
+from workers.prepare import run_tool
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,21 @@ def _unbuildable(arch: str, data: Data) -> str | None:
 
 
 def _excludes(exclude: Exclude, cell: Cell) -> bool:
-    pairs = ((exclude.arch, cell.arch), (exclude.config, cell.config), (exclude.toolchain, cell.toolchain))
+    pairs = (
+        (exclude.arch, cell.arch),
+        (exclude.config, cell.config),
+        (exclude.toolchain, cell.toolchain),
+    )
     return all(wanted in (None, found) for wanted, found in pairs)
 
 
 def _scenarios(
     manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
 ) -> tuple[str, ...]:
-    """Return the scenarios to run; one that this farm does not have yet is said to be not tested."""
+    """Return the scenarios to run.
+
+    One that this farm does not have yet is said to be not tested.
+    """
     known = ", ".join(data.scenarios)
     for name in flags.scenarios:
         if name not in data.scenarios:
@@ -153,7 +163,9 @@ def _scenarios(
 def _chosen(wanted: Sequence[str], allowed: Sequence[str], what: str) -> tuple[str, ...]:
     for name in wanted:
         if name not in allowed:
-            raise UserError(f"{what} {name!r} is not one of this series'", f"known: {', '.join(allowed)}")
+            raise UserError(
+                f"{what} {name!r} is not one of this series'", f"known: {', '.join(allowed)}"
+            )
     return tuple(wanted or allowed)
 
 
@@ -209,3 +221,15 @@ def seconds(request: Request, patches: int, profile: Profile) -> float:
     build = known.base + patches * known.point
     boots = (patches + 1) * len(profile.clocks) * known.boot
     return known.prepare + len(request.cells) * (build + boots)
+
+
+def subjects(manifest: Manifest, tree: Path | None) -> tuple[str, ...]:
+    """Return the subjects of a series' patches, read without importing anything.
+
+    Raises SeriesError when the patches can't be read.
+    """
+    path = manifest.patches.path
+    if manifest.patches.source == "derive" and path is not None:
+        return tuple(step.subject for step in load_derive(path).steps)
+    content = read_series(manifest, run_tool, repository=tree)
+    return tuple(patch.subject for patch in content.patches)

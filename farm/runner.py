@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +17,21 @@ from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
 from farm.records import Purpose
-from farm.schedule import BOOT, BUILDING, PREPARE, Host, advance, prepared
+from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
 from stress.scenario import Clock
 from workers import boot as booting
 from workers import kconfig, toolchain
-from workers.boot import BootRequest, BootResult, Ending
+from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
-from workers.console.crash import CrashReport
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
-from workers.lane import Lane
 from workers.machines import Running, Start
 from workers.machines.accelerator import Accelerator
 from workers.machines.qemu import QemuMachine
-from workers.prepare import PrepareRequest, PrepareResult, prepare
+from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest, BuildResult, Point
+from workers.requests import BuildRequest
 from workers.sandbox import Sandbox
 
 

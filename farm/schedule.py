@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is to be done next in a run, worked out anew from the database whenever something ended.
 
-Nothing is planned ahead that could get lost: tests appear when their build is done, boots when a test
-has nothing to show, follow-ups when a judgement asks for them. So a run goes on from wherever it was
-cut off.
+Nothing is planned ahead that could get lost: tests appear when their build is done, boots when a
+test has nothing to show, follow-ups when a judgement asks for them. So a run goes on from wherever
+it was cut off.
 """
 
 from __future__ import annotations
@@ -143,7 +143,9 @@ def advance(session: Session, row: RunRow, host: Host) -> None:
 def _next_in_lanes(session: Session, row: RunRow) -> None:
     """In each lane, make the first build that waits ready once none before it is unfinished."""
     lanes = defaultdict[str | None, list[JobRow]](list)
-    order = select(JobRow).where(JobRow.run_id == row.id, JobRow.kind == BUILDING).order_by(JobRow.id)
+    order = (
+        select(JobRow).where(JobRow.run_id == row.id, JobRow.kind == BUILDING).order_by(JobRow.id)
+    )
     for job in session.scalars(order):
         lanes[job.lane].append(job)
     for lane in lanes.values():
@@ -191,9 +193,7 @@ def _add_tests(
                 session.flush()
 
 
-def _reuse_key(
-    result: BuildResult, scenario: Scenario, clock: Clock, host: Host, node: str
-) -> str:
+def _reuse_key(result: BuildResult, scenario: Scenario, clock: Clock, host: Host, node: str) -> str:
     """Return what a result depends on: two tests with the same key would see the same."""
     parts = (
         result.kernel_sha256,
@@ -224,9 +224,7 @@ def _source(session: Session, run: str, reuse: str) -> str | None:
     return None
 
 
-def _add_boots(
-    session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]
-) -> None:
+def _add_boots(session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]) -> None:
     """Queue a boot for the tests of each build that have nothing to show and nothing under way."""
     given_up = _given_up(jobs, Purpose.TEST)
     for build in run.builds:
@@ -242,7 +240,10 @@ def _add_boots(
 def _add_follow_ups(
     session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]
 ) -> bool:
-    """Queue what judgements ask for: another run of a fault, or a control; True if there was any."""
+    """Queue what judgements ask for: another run of a fault, or a control.
+
+    True if there was any.
+    """
     judgements = judge_all(run, host.scenarios)
     added = False
     for build in run.builds:
@@ -305,9 +306,7 @@ def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: H
     row.state, row.finished = FINISHED, session.scalar(select(database_now()))
 
 
-def _boot_job(
-    run: str, node: str, build: Build, tests: Sequence[str], purpose: Purpose
-) -> JobRow:
+def _boot_job(run: str, node: str, build: Build, tests: Sequence[str], purpose: Purpose) -> JobRow:
     spec = {"build": build.id, "tests": list(tests), "purpose": purpose.value}
     return _job(run, BOOT, node_slot(node), build.point, spec)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Brings the base of a series into the tree store, once for each base.
 
-The kinds are those of the manifest: a commit of a git repository, a tarball, or the kernel source as
-Debian packages it, which is unpacked from the .deb without being installed.
+The kinds are those of the manifest: a commit of a git repository, a tarball, or the kernel source
+as Debian packages it, which is unpacked from the .deb without being installed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Imported:
     title: str
 
 
-def import_base(base: Base, store: TreeStore, downloads: Path, tree: str | None) -> Imported:
+def import_base(base: Base, store: TreeStore, downloads: Path, tree: Path | None) -> Imported:
     """Return the base's commit in the store, importing it when it is not there yet.
 
     ``tree`` is a repository of the user's that takes the place of the manifest's (``--tree``);
@@ -48,9 +48,9 @@ def import_base(base: Base, store: TreeStore, downloads: Path, tree: str | None)
     return _debian_source(base.value, base.version, store, downloads)
 
 
-def _git(base: Base, store: TreeStore, tree: str | None) -> Imported:
+def _git(base: Base, store: TreeStore, tree: Path | None) -> Imported:
     """Take one commit: the manifest's ref, or HEAD of a repository that replaces another kind."""
-    source = tree or str(base.path or base.value)
+    source = str(tree or base.path or base.value)
     ref = base.ref or "HEAD"
     name = "git-" + hashlib.sha256(f"{source}\0{ref}".encode()).hexdigest()[:16]
     with store.importing(name) as known:
@@ -68,7 +68,9 @@ def _tarball(path: Path, store: TreeStore) -> Imported:
     return Imported(_import_tar(f"tarball-{digest[:32]}", path, store), path.name)
 
 
-def _debian_source(package: str, version: str | None, store: TreeStore, downloads: Path) -> Imported:
+def _debian_source(
+    package: str, version: str | None, store: TreeStore, downloads: Path
+) -> Imported:
     """Fetch the pinned version, or the newest one when the archive no longer has it."""
     downloads.mkdir(parents=True, exist_ok=True)
     chosen = _available_version(package, version, store, downloads)
@@ -92,7 +94,11 @@ def _available_version(package: str, pinned: str | None, store: TreeStore, downl
         if store.resolve(f"refs/bases/{name}") or any(downloads.glob(f"{package}_{pinned}_*.deb")):
             return pinned
     listed = process.output(["apt-cache", "madison", package]).decode(errors="replace")
-    versions = [fields[1].strip() for fields in (line.split("|") for line in listed.splitlines()) if len(fields) > 2]
+    versions = [
+        fields[1].strip()
+        for fields in (line.split("|") for line in listed.splitlines())
+        if len(fields) > 2
+    ]
     if not versions:
         raise UserError(
             f"base.debian-source: Debian's archive has no package {package} as this host sees it",
@@ -127,10 +133,12 @@ def _import_tar(name: str, path: Path, store: TreeStore) -> str:
 
 @contextmanager
 def _decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Yield the tar stream of a tarball, decompressed by a process of its own (two cores at work)."""
+    """Yield the tar stream of a tarball, decompressed by a process (and a core) of its own."""
     program = DECOMPRESSORS.get(path.suffix)
     if program is None:
-        raise UserError(f"{path}: not a tarball with a known ending", f"known: {' '.join(DECOMPRESSORS)}")
+        raise UserError(
+            f"{path}: not a tarball with a known ending", f"known: {' '.join(DECOMPRESSORS)}"
+        )
     decompressor = process.start(
         [program, "-dc", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

@@ -118,7 +118,10 @@ class BootResult:
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
-    """Boot and watch until the end; raises InfrastructureError when the machine can't be started."""
+    """Boot and watch until the end.
+
+    Raises InfrastructureError when the machine can't be started.
+    """
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     job = job_json(token, request.seed, request.clock, request.scenarios)

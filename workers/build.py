@@ -162,7 +162,9 @@ def _outputs_key(request: BuildRequest) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _configure(request: BuildRequest, builder: Builder, lane: Lane, cancel: Cancel) -> tuple[str, ...]:
+def _configure(
+    request: BuildRequest, builder: Builder, lane: Lane, cancel: Cancel
+) -> tuple[str, ...]:
     """Write .config and compare it with what was asked for; returns the symbols that are y.
 
     Where neither the wish nor any Kconfig file changed, the .config of the point before stands.
@@ -193,7 +195,7 @@ def _configure(request: BuildRequest, builder: Builder, lane: Lane, cancel: Canc
 def _still_configured(
     request: BuildRequest, builder: Builder, lane: Lane, fragment: Path, wanted: str
 ) -> bool:
-    """Return whether the lane's .config is what this point's Kconfig files and wishes would give."""
+    """Return whether the lane's .config is what this point's Kconfig and wishes would give."""
     if lane.configured is None or not fragment.exists() or fragment.read_text() != wanted:
         return False
     changes = builder.store.differences(lane.configured, request.point.commit or "")

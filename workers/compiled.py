@@ -68,7 +68,9 @@ def _objects(added: Iterable[str], out: Path) -> Iterator[Path]:
         if commands.is_symlink() or "tools/" in commands.as_posix():
             continue
         text = commands.read_text(errors="replace")
-        included = [header for header, count in found.items() if count < INCLUDERS and header in text]
+        included = [
+            header for header, count in found.items() if count < INCLUDERS and header in text
+        ]
         for header in included:
             found[header] += 1
         if included:
@@ -76,7 +78,7 @@ def _objects(added: Iterable[str], out: Path) -> Iterator[Path]:
 
 
 def _preprocessor(commands: str) -> Sequence[str] | None:
-    """Turn the command that built an object into one that prints it preprocessed, with its macros."""
+    """Turn the command that built an object into one that prints it preprocessed, with macros."""
     match = COMMAND.search(commands)
     if match is None:
         return None

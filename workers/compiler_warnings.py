@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compiler warnings of a build: which there are, and which belong to files that were not rebuilt."""
+"""Compiler warnings of a build: those there are, and those of files that were not rebuilt."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 """Kernel configurations: fragments in, a checked .config out.
 
 A configuration is named by its fragment (``preempt-none``) and consists of ``base``, the
-architecture's and its own fragment, in this order; a later line wins. What was asked for is compared
-with what ``make olddefconfig`` left: a kernel that lacks a requested symbol is not the one that was
-meant to be tested.
+architecture's and its own fragment, in this order; a later line wins. What was asked for is
+compared with what ``make olddefconfig`` left: a kernel that lacks a requested symbol is not the one
+that was meant to be tested.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ def load(folder: Path, name: str, arch: str) -> Config:
 
 
 def parse(dotconfig: str) -> Mapping[str, str]:
-    """Return what a .config sets, without the ``CONFIG_``; symbols that are not set are not in it."""
+    """Return what a .config sets, without the ``CONFIG_``.
+
+    Symbols that are not set are not in it.
+    """
     lines = (line.partition("=") for line in dotconfig.splitlines() if line.startswith("CONFIG_"))
     return {name.removeprefix("CONFIG_"): value for name, _, value in lines}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A build lane: one source and one output folder in which the points of a series are built in order.
+"""A build lane: a source and an output folder in which a series' points are built in order.
 
 Because the folders stay, make rebuilds only what a patch touched; because they look the same from
 inside (/src, /out) on every machine, the kernels do too.
@@ -96,7 +96,13 @@ class Lane:
         self.configured = commit
 
     def make(
-        self, words: Sequence[str], log: Path, cancel: Cancel, limits: Limits, *, modules: bool = False
+        self,
+        words: Sequence[str],
+        log: Path,
+        cancel: Cancel,
+        limits: Limits,
+        *,
+        modules: bool = False,
     ) -> int:
         """Run make in the lane, its output appended to ``log``; returns its exit status.
 

@@ -7,9 +7,8 @@ unpacks archives that follow each other, so a job is appended without touching t
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 

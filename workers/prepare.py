@@ -58,7 +58,10 @@ class StoredTree:
 
 
 def run_tool(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None) -> Ran:
-    """Run a program for a patch source; one that is not installed gives a shell's status for that."""
+    """Run a program for a patch source.
+
+    One that is not installed gives a shell's status for that.
+    """
     if shutil.which(argv[0]) is None:
         return Ran(NOT_FOUND, b"", b"")
     return process.run(argv, stdin=stdin, cwd=cwd, limits=SOURCE_LIMITS)
@@ -120,7 +123,7 @@ def _adjusted(point: Point, adjusts: Sequence[edits.Recipe], store: TreeStore) -
     if commit is None or not adjusts:
         return point
     for recipe in adjusts:
-        change = edits.apply(recipe.edits, StoredTree(store, commit), run_tool, recipe.place)
+        change = edits.apply(recipe.edits, StoredTree(store, commit), run_tool, str(recipe.path))
         commit = store.commit_change(commit, change, f"adjust: {recipe.title}")
     return Point(point.index, point.subject, point.author, commit, store.tree(commit), None)
 

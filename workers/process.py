@@ -101,7 +101,7 @@ def start(
     stderr: int,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own. The calling thread must outlive it."""
     try:
@@ -128,7 +128,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: Cancel) -> int:
     """Wait for a process that writes to files; kill it when its time is up or the job is cancelled.
 
-    Returns its exit status. Raises InfrastructureError on the time limit, Cancelled on cancellation.
+    Returns its exit status. Raises InfrastructureError on the time limit, Cancelled on
+    cancellation.
     """
     deadline = time.monotonic() + limits.seconds
     try:
@@ -151,7 +152,7 @@ def run(
     stdin: bytes = b"",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = Limits(),
 ) -> Ran:
     """Run a short program to its end and return its exit status and output.
 

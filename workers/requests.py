@@ -33,8 +33,8 @@ class Point:
 class BuildRequest:
     """Build one point in one lane.
 
-    ``expected`` are symbols that must stand in .config beside those of ``config``: the features that
-    this point has. ``parent_warnings`` are the parent's, for files that are not built again.
+    ``expected`` are symbols that must stand in .config beside those of ``config``: the features
+    that this point has. ``parent_warnings`` are the parent's, for files that are not built again.
     """
 
     point: Point
@@ -53,8 +53,8 @@ class BuildRequest:
 class BuildResult:
     """How a build ended, and where its products lie.
 
-    ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key of
-    the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
+    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
     """
 
     status: Status

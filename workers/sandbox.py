@@ -39,7 +39,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How programs are contained; ``enabled`` is False only by ``--no-sandbox``, which results show."""
+    """How programs are contained.
+
+    ``enabled`` is False only by ``--no-sandbox``, which results show.
+    """
 
     enabled: bool = True
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 class Status(StrEnum):
     """How a build, a test or a case ended.
 
-    FAIL is the kernel's fault and nothing else is ever FAIL. ERROR: our own test broke. MISS: it did
-    not happen. SKIP: it does not apply here. DONE: it ran and judges nothing.
+    FAIL is the kernel's fault and nothing else is ever FAIL. ERROR: our own test broke. MISS: it
+    did not happen. SKIP: it does not apply here. DONE: it ran and judges nothing.
     """
 
     FAIL = "FAIL"

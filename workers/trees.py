@@ -101,7 +101,9 @@ class TreeStore:
 
     def resolve(self, name: str) -> str | None:
         """Return the id of a commit, or None when the store has no such thing."""
-        ran = self.git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
+        ran = self.git(
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+        )
         return ran.stdout.decode().strip() or None
 
     def tree(self, commit: str) -> str:
@@ -116,12 +118,15 @@ class TreeStore:
 
     @contextmanager
     def importing(self, name: str) -> Iterator[str | None]:
-        """Hold the lock of one base's import; yields its commit when somebody imported it already."""
+        """Hold the lock of one base's import.
+
+        Yields its commit when somebody imported it already.
+        """
         with locked(self.path / f"import-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.lock"):
             yield self.resolve(f"refs/bases/{name}")
 
     def import_tar(self, name: str, stream: IO[bytes]) -> str:
-        """Import an unpacked tar stream with one leading folder as base ``name``; returns its commit.
+        """Import a tar stream with one leading folder as base ``name``; returns its commit.
 
         The files go straight into one pack: nothing is unpacked on this host, and paths that leave
         the tree are refused by git.
@@ -131,7 +136,11 @@ class TreeStore:
         words = ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--depth=0", "--done"]
         with tempfile.TemporaryFile() as said:
             importer = process.start(
-                words, stdin=subprocess.PIPE, stdout=said.fileno(), stderr=said.fileno(), env=environment
+                words,
+                stdin=subprocess.PIPE,
+                stdout=said.fileno(),
+                stderr=said.fileno(),
+                env=environment,
             )
             try:
                 if importer.stdin is None:
@@ -158,7 +167,10 @@ class TreeStore:
         words = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags"]
         words += ["--depth=1", "--no-write-fetch-head", "--end-of-options", origin]
         environment = {"GIT_CONFIG_COUNT": "1"}
-        environment |= {"GIT_CONFIG_KEY_0": "uploadpack.allowAnySHA1InWant", "GIT_CONFIG_VALUE_0": "true"}
+        environment |= {
+            "GIT_CONFIG_KEY_0": "uploadpack.allowAnySHA1InWant",
+            "GIT_CONFIG_VALUE_0": "true",
+        }
         ran = process.run(
             ["git", *words, f"{ref}:refs/bases/{name}"],
             env={**os.environ, **GIT_ENVIRONMENT, **environment, "GIT_DIR": str(self.path)},
@@ -204,8 +216,17 @@ class TreeStore:
             return self._commit(index, parent, message)
 
     def differences(self, old: str, new: str) -> tuple[Difference, ...]:
-        """Return the files of ``new`` that differ from ``old``, deleted ones without added lines."""
-        words = ["diff", "--no-renames", "--no-color", "--no-ext-diff", "--unified=0", old, new, "--"]
+        """Return the files that differ in ``new``; deleted ones have no added lines."""
+        words = [
+            "diff",
+            "--no-renames",
+            "--no-color",
+            "--no-ext-diff",
+            "--unified=0",
+            old,
+            new,
+            "--",
+        ]
         return tuple(_differences(self.git(words).stdout.decode(errors="surrogateescape")))
 
     # work trees
@@ -213,9 +234,9 @@ class TreeStore:
     def lay_out(self, commit: str, folder: Path, index: Path, current: str | None) -> None:
         """Bring a work tree from the commit ``current`` to another, touching what differs only.
 
-        ``current`` is None for a new one. A new work tree gets one old modification time for all its files, so that objects copied from
-        an earlier build of the same base are newer than their sources; what a later point changes
-        is newer than every object.
+        ``current`` is None for a new one. A new work tree gets one old modification time for all
+        its files, so that objects copied from an earlier build of the same base are newer than
+        their sources; what a later point changes is newer than every object.
         """
         if current is not None:
             words = ["read-tree", "-m", "-u", current, commit]
@@ -278,10 +299,14 @@ def _fast_import(ref: str, stream: IO[bytes], write: Callable[[bytes], object]) 
 
 def _apply_failure(said: str) -> ApplyFailure:
     """Read git apply's words: the first complaint, with its place where there is one."""
-    lines = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+    lines = [
+        line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
+    ]
     for line in lines:
         if match := re.fullmatch(r"patch failed: (.+):(\d+)", line):
-            return ApplyFailure(match[1], int(match[2]), "the hunk at this line does not match the tree")
+            return ApplyFailure(
+                match[1], int(match[2]), "the hunk at this line does not match the tree"
+            )
     first = lines[0] if lines else said.strip() or "git apply failed"
     path, separator, reason = first.partition(": ")
     return ApplyFailure(path, None, reason) if separator else ApplyFailure("patch", None, first)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command ``farm``. Standard output carries what was asked for, standard error what went wrong."""
+"""The command ``farm``: results on standard output, what went wrong on standard error."""
 
 from __future__ import annotations
 

@@ -69,10 +69,14 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
         .tuples()
         .all()
     )
-    free = [slot for slot in session.scalars(select(SlotRow)) if used.get(slot.name, 0) < slot.capacity]
+    free = [
+        slot for slot in session.scalars(select(SlotRow)) if used.get(slot.name, 0) < slot.capacity
+    ]
     job = session.scalars(
         select(JobRow)
-        .where(JobRow.run_id == run, JobRow.state == READY, JobRow.slot.in_([one.name for one in free]))
+        .where(
+            JobRow.run_id == run, JobRow.state == READY, JobRow.slot.in_([one.name for one in free])
+        )
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
     ).first()
@@ -120,7 +124,10 @@ def give_back(session: Session, claim: Claim, outcome: str, reason: str) -> bool
 
 
 def release(session: Session, claim: Claim, reason: str) -> None:
-    """Return a job that was told to stop, ready for whoever goes on with the run; no try is used up."""
+    """Return a job that was told to stop, ready for whoever goes on with the run.
+
+    No try is used up.
+    """
     job = finish(session, claim, READY, reason)
     session.get_one(AttemptRow, (claim.job, claim.fence)).outcome = CANCELLED
     job.tries -= 1

@@ -55,7 +55,9 @@ class Database:
         except DatabaseError as error:
             self.close()
             place = make_url(url).render_as_string(hide_password=True)
-            raise InfrastructureError(f"the database {place} can't be opened: {error.orig}") from error
+            raise InfrastructureError(
+                f"the database {place} can't be opened: {error.orig}"
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -77,7 +79,9 @@ def _engine(url: str) -> Engine:
         return create_engine(parsed)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    engine = create_engine(
+        parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, record: object) -> None:

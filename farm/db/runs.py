@@ -25,13 +25,18 @@ LATEST = "latest"
 
 
 def find_run(session: Session, name: str) -> RunRow:
-    """Return a run by its id, a unique prefix of it, or ``latest``; UserError lists what there is."""
+    """Return a run by its id, a unique prefix of it, or ``latest``.
+
+    UserError lists what there is.
+    """
     newest = select(RunRow).order_by(RunRow.created.desc(), RunRow.id.desc())
     if name == LATEST:
         if (row := session.scalars(newest.limit(1)).first()) is None:
             raise UserError("there is no run yet", "farm submit SERIES makes one")
         return row
-    found = session.scalars(newest.where(RunRow.id.startswith(name, autoescape=True)).limit(2)).all()
+    found = session.scalars(
+        newest.where(RunRow.id.startswith(name, autoescape=True)).limit(2)
+    ).all()
     if len(found) == 1:
         return found[0]
     recent = [row.id for row in session.scalars(newest.limit(5))]

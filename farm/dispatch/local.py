@@ -46,7 +46,8 @@ def _start_time(pid: int) -> str:
     except OSError:
         return "gone"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    # The fields behind the command, which is in parentheses and may hold anything; the 22nd is the start.
+    # The fields behind the command, which is in parentheses and may hold anything; the 22nd is the
+    # start.
     return f"{boot}.{stat.rpartition(')')[2].split()[19]}"
 
 
@@ -74,7 +75,10 @@ class LocalDispatcher:
             advance(session, session.get_one(RunRow, self._run), self._worker.host)
 
     def drain(self) -> None:
-        """Work until the run is finished or ``stop`` is called; raises what broke a worker thread."""
+        """Work until the run is finished or ``stop`` is called.
+
+        Raises what broke a worker thread.
+        """
         with self._database.transaction() as session:
             threads = sum(session.scalars(select(SlotRow.capacity)))
         keeper = threading.Thread(target=self._renew, name="leases", daemon=True)
@@ -134,7 +138,10 @@ class LocalDispatcher:
                 del self._held[claim.job]
 
     def _renew(self) -> None:
-        """Prolong the leases of running jobs; a job whose lease can't be kept is stopped in time."""
+        """Prolong the leases of running jobs.
+
+        A job whose lease can't be kept is stopped in time.
+        """
         renewed = dict[int, float]()
         while not self._stop.wait(RENEW_SECONDS):
             with self._lock:

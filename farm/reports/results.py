@@ -155,9 +155,7 @@ def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
             for case in verdict.cases
         ],
         "evidence": dict(first.evidence) if first else {},
-        "measurements": [
-            {**asdict(one), "clock": one.clock.value} for one in verdict.measurements
-        ],
+        "measurements": [{**asdict(one), "clock": one.clock.value} for one in verdict.measurements],
         "command": list(first.command) if first else [],
     }
 

@@ -2,8 +2,8 @@
 """One test: from its observations to a status, its cases, and the faults it shows.
 
 The table of endings is the contract's ("Verdicts"): only what the kernel is to blame for is FAIL. A
-case starts as MISS and becomes PASS only when the guest said so on its own channel, the console shows
-no crash, and the evidence holds.
+case starts as MISS and becomes PASS only when the guest said so on its own channel, the console
+shows no crash, and the evidence holds.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class Kind(StrEnum):
 class Fault:
     """One fault: two tests show the same one when kind and ``key`` are equal.
 
-    The key is a case's name, or the title where there is no case that keeps it: a case's reason holds
-    counts that differ from run to run, and a crash is the same one in whatever case it strikes.
+    The key is a case's name, or the title where there is no case that keeps it: a case's reason
+    holds counts that differ from run to run, and a crash is the same one in whatever case it
+    strikes.
     """
 
     kind: Kind
@@ -101,7 +102,9 @@ SILENT = frozenset(
 """Endings without a word of why: only a control run tells whether the kernel is to blame."""
 
 
-def judge(test: Test, scenario: Scenario, control: Judgement | None, icount_shift: int) -> Judgement:
+def judge(
+    test: Test, scenario: Scenario, control: Judgement | None, icount_shift: int
+) -> Judgement:
     """Return what a test means.
 
     ``control`` is the judgement of the same scenario on an earlier kernel, from a run made for this
@@ -115,10 +118,7 @@ def judge(test: Test, scenario: Scenario, control: Judgement | None, icount_shif
     singles = [_single(seen, scenario, test.state) for seen in own]
     figures = _figures(own[0], test.clock, icount_shift)
     silent = [bool(_is_silent(seen)) for seen in own]
-    if silent[0]:
-        verdict = _judge_silence(own, singles, silent, control)
-    else:
-        verdict = _judge_faults(singles)
+    verdict = _judge_silence(own, singles, silent, control) if silent[0] else _judge_faults(singles)
     return replace(verdict, measurements=figures, runs=len(own))
 
 
@@ -176,7 +176,13 @@ def _judge_silence(
         for case in first.cases
     )
     return replace(
-        first, status=Status.FAIL, reason=title, cases=cases, faults=(fault,), confirmed=(fault,), shown=(2,)
+        first,
+        status=Status.FAIL,
+        reason=title,
+        cases=cases,
+        faults=(fault,),
+        confirmed=(fault,),
+        shown=(2,),
     )
 
 

@@ -99,7 +99,12 @@ def assess(
     been there, unseen, before.
     """
     judgements = judge_all(run, scenarios)
-    seen = [*_applying(run), *_building(run), *_testing(run, judgements), *_measuring(run, judgements, effects)]
+    seen = [
+        *_applying(run),
+        *_building(run),
+        *_testing(run, judgements),
+        *_measuring(run, judgements, effects),
+    ]
     regressions = tuple(_merged(seen, enabling))
     verdict, reason = _verdict(run, judgements, regressions)
     return Assessment(verdict, reason, judgements, regressions)
@@ -146,7 +151,8 @@ def _building(run: Run) -> Iterator[_Seen]:
             if result is None or result.status not in (Status.PASS, Status.FAIL):
                 continue
             if result.status is Status.FAIL:
-                # From the base on it is the base's fault, and one report is enough for a series of points.
+                # From the base on it is the base's fault, and one report is enough for a series of
+                # points.
                 if not failing and build.point > 0:
                     title = result.reason or "does not build"
                     kind = Kind.EVIDENCE if title.startswith("evidence:") else Kind.BUILD
@@ -157,7 +163,9 @@ def _building(run: Run) -> Iterator[_Seen]:
             for warning in result.warnings if build.point > 0 else ():
                 if warning not in known:
                     title = f"new warning: {warning}"
-                    yield _Seen(Fault(Kind.WARNING, title, title), where, build.point, (), True, 1.0)
+                    yield _Seen(
+                        Fault(Kind.WARNING, title, title), where, build.point, (), True, 1.0
+                    )
             known = frozenset(result.warnings)
 
 
@@ -194,7 +202,11 @@ def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) 
         if least is None or build.point == 0:
             continue
         before = next(
-            (judgements[one.id] for one in earlier(run, build, test) if judgements[one.id].measurements),
+            (
+                judgements[one.id]
+                for one in earlier(run, build, test)
+                if judgements[one.id].measurements
+            ),
             None,
         )
         if before is None:
@@ -202,12 +214,11 @@ def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) 
         old = {figure.name: figure for figure in before.measurements}
         for figure in judgements[test.id].measurements:
             if figure.name in old and _slower(old[figure.name], figure, least):
-                title = (
-                    f"{figure.name}: {old[figure.name].value:.0f} -> {figure.value:.0f} {figure.unit}"
-                )
+                values = f"{old[figure.name].value:.0f} -> {figure.value:.0f}"
+                title = f"{figure.name}: {values} {figure.unit}"
                 fault = Fault(Kind.MEASUREMENT, figure.name, title, figure.name)
                 where = Where(cell.arch, cell.config, test.node)
-                yield _Seen(fault, where, build.point, (test.id,), test.clock is Clock.ICOUNT, 1.0)
+                yield _Seen(fault, where, build.point, (test.id,), True, 1.0)
 
 
 def _slower(old: Measurement, new: Measurement, least: float) -> bool:
@@ -223,8 +234,13 @@ def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regress
     for fault, group in groups.items():
         first = group[0]
         confirmed = any(one.confirmed for one in group)
-        # An enabling patch may have brought a fault or only made it visible: not known without more runs.
-        unknown = first.point in enabling and fault.kind not in (Kind.APPLY, Kind.BUILD, Kind.WARNING)
+        # An enabling patch may have brought a fault or only made it visible: not known without more
+        # runs.
+        unknown = first.point in enabling and fault.kind not in (
+            Kind.APPLY,
+            Kind.BUILD,
+            Kind.WARNING,
+        )
         yield Regression(
             id=hashlib.sha256(f"{fault.kind} {fault.key}".encode()).hexdigest()[:12],
             state=State.NEW if confirmed else State.FLAKY,

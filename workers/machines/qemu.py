@@ -28,7 +28,9 @@ QMP_SECONDS = 5.0
 class QemuMachine:
     """A running QEMU. Use as a context manager; leaving it kills the process and its namespace."""
 
-    def __init__(self, node: Node, accelerator: Accelerator, sandbox: Sandbox, start: Start) -> None:
+    def __init__(
+        self, node: Node, accelerator: Accelerator, sandbox: Sandbox, start: Start
+    ) -> None:
         self._start = start
         start.folder.mkdir(parents=True, exist_ok=True)
         for path in (start.console, start.results):
@@ -95,7 +97,10 @@ def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, 
 
 
 def version(arch: str) -> str:
-    """Return QEMU's version, part of a node's model; InfrastructureError when it is not installed."""
+    """Return QEMU's version, part of a node's model.
+
+    InfrastructureError when it is not installed.
+    """
     said = process.output([PROGRAMS[arch], "--version"]).decode(errors="replace")
     match = re.search(r"version (\S+)", said)
     if match is None:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``farm scenarios`` and ``farm doctor``: what this farm can do, and what it lacks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from farm.app import App
+from farm.cli.submit import AsJson
+from farm.doctor import examine
+from farm.reports.results import SCHEMA
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(scenarios)
+    app.command()(doctor)
+
+
+def scenarios(context: typer.Context, as_json: AsJson = False) -> None:
+    """List what can be run in a kernel."""
+    farm: App = context.obj
+    if as_json:
+        listed = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "needs": {"kernel": list(one.needs.kernel), "node": list(one.needs.node)},
+                "parameters": dict(one.parameters),
+                "clocks": [clock.value for clock in one.clocks],
+                "limit": one.limit,
+            }
+            for one in farm.scenarios.values()
+        ]
+        sys.stdout.write(json.dumps({"schema": SCHEMA, "scenarios": listed}, indent=1) + "\n")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("scenario", "what it does", "needs", "clocks", "limit"):
+        table.add_column(name)
+    for one in farm.scenarios.values():
+        needs = ", ".join((*one.needs.kernel, *one.needs.node))
+        clocks = ", ".join(clock.value for clock in one.clocks)
+        table.add_row(one.name, one.title, needs, clocks, f"{one.limit} s")
+    Console().print(table)
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Say what this machine lacks and how to get it; exit status 1 if it can't do without."""
+    farm: App = context.obj
+    findings = examine(farm.settings, shutil.which)
+    if as_json:
+        listed = [
+            {"what": one.what, "state": one.state, "found": one.found, "advice": one.advice}
+            for one in findings
+        ]
+        sys.stdout.write(json.dumps({"schema": SCHEMA, "findings": listed}, indent=1) + "\n")
+    else:
+        styles = {"good": "green", "could be better": "yellow", "missing": "bold red"}
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        for one in findings:
+            table.add_row(Text(one.state, style=styles[one.state]), one.what, one.found, one.advice)
+        Console().print(table)
+    if any(one.state == "missing" for one in findings):
+        raise typer.Exit(1)

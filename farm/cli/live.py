@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Progress of a run: a table that redraws itself on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import select
+
+from farm import profiles
+from farm.app import App
+from farm.db import claims
+from farm.db.models import JobRow, RunRow
+from farm.db.runs import REQUEST, load_run
+from farm.planner import subjects
+from farm.profiles import Profile
+from farm.records import Build, Run, Test
+from farm.reports.text import STYLES, status
+from farm.schedule import BOOT, BUILDING, PREPARE
+from kernel_series import manifest
+
+REFRESH_SECONDS = 1.0
+
+
+class _View:
+    """What the screen shows, read from the database now and then."""
+
+    def __init__(self, farm: App, run: str) -> None:
+        self._farm = farm
+        self._id = run
+        with farm.database.transaction() as session:
+            request = REQUEST.validate_python(session.get_one(RunRow, run).request)
+        self._profile: Profile = profiles.load_profile(farm.settings.configs, request.profile)
+        self._cells = len(request.cells)
+        self._patches = len(subjects(manifest.load(request.manifest), request.tree))
+        self._started = time.monotonic()
+        self._said = set[str]()
+        self.run, self._jobs = self._read()
+
+    def _read(self) -> tuple[Run, Mapping[int, tuple[str, str, int | None]]]:
+        with self._farm.database.transaction() as session:
+            row = session.get_one(RunRow, self._id)
+            rows = session.scalars(select(JobRow).where(JobRow.run_id == self._id))
+            jobs = {job.id: (job.kind, job.state, job.spec.get("build")) for job in rows}
+            return load_run(session, row, self._profile.icount_shift), jobs
+
+    def refresh(self) -> None:
+        """Read the run anew."""
+        self.run, self._jobs = self._read()
+
+    def table(self) -> RenderableType:
+        """Return points x (build, boots), elapsed and remaining time."""
+        cells = list(dict.fromkeys(build.cell for build in self.run.builds))
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("", justify="right")
+        table.add_column("patch", max_width=50, no_wrap=True, overflow="ellipsis")
+        for cell in cells:
+            table.add_column(f"{cell.arch} {cell.config}", no_wrap=True, min_width=10)
+            table.add_column("boots", no_wrap=True, min_width=12)
+        for point in self.run.points:
+            row: list[RenderableType] = [str(point.index), Text(point.subject)]
+            for build in (one for one in self.run.builds if one.point == point.index):
+                row += [self._build(build), self._boots(build)]
+            table.add_row(*row)
+        return Group(*([table] if self.run.points else []), self._line())
+
+    def _line(self) -> Text:
+        elapsed = time.monotonic() - self._started
+        running = [kind for kind, state, _ in self._jobs.values() if state == claims.RUNNING]
+        now = ", ".join(dict.fromkeys(running)) or "waiting for a free slot"
+        left = self._remaining()
+        return Text(
+            f"{now}; {_clock(elapsed)} elapsed, about {_clock(left)} remaining", style="dim"
+        )
+
+    def _remaining(self) -> float:
+        """Return the estimate of what is left.
+
+        Builds are what takes the time, boots run beside them.
+        """
+        known = self._profile.estimates
+        done = sum(
+            kind == BUILDING and state == claims.DONE for kind, state, _ in self._jobs.values()
+        )
+        left = self._cells * (self._patches + 1) - done
+        bases = max(
+            self._cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
+            0,
+        )
+        boots = sum(
+            kind == BOOT and state in claims.UNFINISHED for kind, state, _ in self._jobs.values()
+        )
+        preparing = any(
+            kind == PREPARE and state in claims.UNFINISHED for kind, state, _ in self._jobs.values()
+        )
+        rest = bases * known.base + max(left - bases, 0) * known.point + boots * known.boot
+        return rest + (known.prepare if preparing else 0.0)
+
+    def _build(self, build: Build) -> Text:
+        if build.result is not None:
+            text = status(build.result.status.value)
+            return text.append(f" {build.result.seconds:.0f} s", style="dim")
+        running = (BUILDING, claims.RUNNING, build.id) in self._jobs.values()
+        return Text("building", style="cyan") if running else Text("·", style="dim")
+
+    def _boots(self, build: Build) -> Text:
+        if (BOOT, claims.RUNNING, build.id) in self._jobs.values():
+            return Text("booting", style="cyan")
+        if not build.tests:
+            return Text("·", style="dim")
+        done = [test for test in build.tests if _is_done(test)]
+        reused = sum(test.inherited_from is not None for test in build.tests)
+        crashed = any(seen.crash for test in build.tests for seen in test.observations)
+        text = Text(f"{len(done)}/{len(build.tests)}", style=STYLES["FAIL"] if crashed else "")
+        return text.append(" reused", style="dim") if reused == len(build.tests) else text
+
+    def news(self) -> Iterator[str]:
+        """Yield a line for each thing that happened since the last call."""
+        for line in self._events():
+            if line not in self._said:
+                self._said.add(line)
+                yield line
+
+    def _events(self) -> Iterator[str]:
+        if self.run.points:
+            yield f"{len(self.run.points)} points of {self.run.title} on {self.run.base}"
+        for build in self.run.builds:
+            if build.result is None:
+                continue
+            subject = self.run.points[build.point].subject
+            took = f"{build.result.seconds:.0f} s" if not build.result.cached else "known"
+            name = f"point {build.point} {build.cell.arch} {build.cell.config}"
+            yield f"{name}: build {build.result.status} ({took}): {subject}"
+            if build.tests and all(_is_done(test) for test in build.tests):
+                yield f"{name}: {len(build.tests)} tests done"
+
+
+@contextmanager
+def progress(farm: App, run: str, console: Console) -> Iterator[None]:
+    """Show a run's progress while the block runs."""
+    view = _View(farm, run)
+    done = threading.Event()
+    if console.is_terminal:
+        with Live(view.table(), console=console, transient=True, auto_refresh=False) as screen:
+
+            def show() -> None:
+                view.refresh()
+                screen.update(view.table(), refresh=True)
+
+            with _repeating(show, done):
+                yield
+    else:
+
+        def say() -> None:
+            view.refresh()
+            for line in view.news():
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        console.print(f"run {run}", highlight=False)
+        with _repeating(say, done):
+            yield
+
+
+@contextmanager
+def _repeating(step: Callable[[], None], done: threading.Event) -> Iterator[None]:
+    """Call ``step`` now and then, in a thread of its own, while the block runs; then once more."""
+
+    def repeat() -> None:
+        while not done.wait(REFRESH_SECONDS):
+            step()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        step()
+
+
+def _is_done(test: Test) -> bool:
+    return test.skip is not None or bool(test.observations and not test.pending)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"

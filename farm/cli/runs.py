@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``farm status``, ``farm results`` and ``farm log``: looking at runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import select
+
+from farm.app import App
+from farm.cli.submit import AsJson
+from farm.db.models import AttemptRow, JobRow, RunRow
+from farm.db.runs import find_run
+from farm.reports import results as documents
+from farm.reports import text
+from workers.errors import UserError
+
+RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
+
+MOST_RUNS = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(status)
+    app.command()(results)
+    app.command()(log)
+
+
+def status(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Argument(help="one run; without it the newest are listed")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which runs there are and how far they are."""
+    farm: App = context.obj
+    with farm.database.transaction() as session:
+        newest = select(RunRow).order_by(RunRow.created.desc()).limit(MOST_RUNS)
+        rows = [find_run(session, run)] if run else list(session.scalars(newest))
+        jobs = {
+            row.id: Counter(
+                f"{job.kind} {job.state}"
+                for job in session.scalars(select(JobRow).where(JobRow.run_id == row.id))
+            )
+            for row in rows
+        }
+    if as_json:
+        listed = [
+            {
+                "run": row.id,
+                "title": row.title,
+                "version": row.version,
+                "state": row.state,
+                "verdict": row.verdict,
+                "reason": row.reason,
+                "created": row.created,
+                "finished": row.finished,
+                "jobs": dict(jobs[row.id]),
+            }
+            for row in rows
+        ]
+        sys.stdout.write(json.dumps({"schema": documents.SCHEMA, "runs": listed}, indent=1) + "\n")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "submitted", "state", "verdict", "series"):
+        table.add_column(name, no_wrap=name != "series")
+    for row in rows:
+        submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created))
+        verdict = text.status(row.verdict) if row.verdict else Text("")
+        table.add_row(row.id, submitted, row.state, verdict, Text(f"{row.title} v{row.version}"))
+    console = Console()
+    console.print(table)
+    if run:
+        for what, count in sorted(jobs[rows[0].id].items()):
+            console.print(f"  {count} {what}", highlight=False)
+
+
+def results(context: typer.Context, run: RunName = "latest", as_json: AsJson = False) -> None:
+    """Show what a run found: points, builds, tests, costs, regressions, verdict."""
+    farm: App = context.obj
+    judged = farm.judged(run)
+    if as_json:
+        sys.stdout.write(json.dumps(documents.document(judged), indent=1) + "\n")
+    else:
+        Console().print(text.run(judged))
+
+
+def log(
+    context: typer.Context,
+    run: RunName = "latest",
+    job: Annotated[int | None, typer.Argument(help="a job's number, as the list shows it")] = None,
+) -> None:
+    """List a run's jobs with all their attempts, or print what one job wrote."""
+    farm: App = context.obj
+    with farm.database.transaction() as session:
+        row = find_run(session, run)
+        jobs = list(
+            session.scalars(select(JobRow).where(JobRow.run_id == row.id).order_by(JobRow.id))
+        )
+        numbers = [one.id for one in jobs]
+        attempts = list(session.scalars(select(AttemptRow).where(AttemptRow.job_id.in_(numbers))))
+    if job is None:
+        _list(jobs, attempts)
+        return
+    if job not in numbers:
+        raise UserError(f"run {row.id} has no job {job}", "farm log lists them")
+    judged = farm.judged(row.id).run
+    folders = sorted((farm.settings.runs / row.id / "boots").glob(f"{job}.*"))
+    found = [path for folder in folders for path in sorted(folder.glob("*.log"))]
+    spec = next(one.spec for one in jobs if one.id == job)
+    found += [
+        Path(build.log)
+        for build in judged.builds
+        if build.log and not folders and build.id == spec.get("build")
+    ]
+    for path in found:
+        sys.stdout.write(f"==> {path} <==\n")
+        # Whatever a guest wrote must not command this terminal.
+        for line in path.read_text(errors="replace").split("\n"):
+            sys.stdout.write(
+                "".join(c if c.isprintable() or c == "\t" else "?" for c in line) + "\n"
+            )
+
+
+def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("job", "kind", "what", "state", "tries", "seconds", "said"):
+        table.add_column(name)
+    for job in jobs:
+        tries = [one for one in attempts if one.job_id == job.id]
+        took = sum((one.ended or one.started) - one.started for one in tries)
+        said = "; ".join(one.reason for one in tries if one.reason)
+        what = job.lane or ", ".join(job.spec.get("tests", ()))
+        table.add_row(
+            str(job.id), job.kind, what, job.state, str(job.tries), f"{took:.0f}", Text(said)
+        )
+    Console().print(table)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results for a person at a terminal. All text of a series is shown as text, never as markup."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from farm.app import Judged
+from farm.records import Build, Run, Test
+from farm.reports import results
+from farm.verdicts.judge import Judgement
+from stress.scenario import Clock
+from workers.status import Status
+
+STYLES: Mapping[str, str] = {
+    "PASS": "green",
+    "FAIL": "bold red",
+    "ERROR": "bold magenta",
+    "MISS": "yellow",
+    "SKIP": "dim",
+    "DONE": "green",
+    "REGRESSION": "bold red",
+    "INCONCLUSIVE": "bold yellow",
+}
+
+
+def run(judged: Judged) -> RenderableType:
+    """Return a run: points, what a hit costs, regressions, what was not tested, the verdict."""
+    found, assessment = judged.run, judged.assessment
+    parts: list[RenderableType] = [_heading(found), _points(found, assessment.judgements)]
+    if (figures := _figures(found, assessment.judgements)) is not None:
+        parts.append(figures)
+    if assessment.regressions:
+        parts.append(_regressions(judged))
+    left_out = results.not_tested(judged)
+    if left_out:
+        parts.append(Text("Not tested, and why", style="bold"))
+        parts += [Text(f"  {what}: {why}") for what, why in left_out]
+    verdict = judged.verdict or assessment.verdict.value
+    last = Text.assemble((verdict, STYLES[verdict]), f"  {judged.reason or assessment.reason}")
+    return Group(*parts, last)
+
+
+def plan(document: Mapping[str, Any]) -> RenderableType:
+    """Return what a submission would do."""
+    series = document["series"]
+    head = f"{series['title']}, version {series['version']}: {series['patches']} patches"
+    parts: list[RenderableType] = [Text(head, style="bold")]
+    parts += [Text(f"  {number}  {one}") for number, one in enumerate(document["subjects"])]
+    for cell in document["cells"]:
+        parts.append(Text(f"builds on {cell['arch']}, {cell['config']}, {cell['toolchain']}"))
+    scenarios = ", ".join(document["scenarios"])
+    parts.append(Text(f"boots on {', '.join(document['nodes'])}: {scenarios}"))
+    minutes = document["seconds"] / 60
+    parts.append(
+        Text(
+            f"{document['builds']} builds and {document['boots']} boots at the most, about"
+            f" {minutes:.0f} minutes on two cores if nothing is known yet"
+        )
+    )
+    parts += [Text(f"not tested: {one['what']}: {one['why']}") for one in document["not_tested"]]
+    return Group(*parts)
+
+
+def status(text: str) -> Text:
+    """Return a status word in its colour."""
+    return Text(text, style=STYLES.get(text, ""))
+
+
+def _heading(found: Run) -> RenderableType:
+    title = Text(f"{found.title}, version {found.version}", style="bold")
+    about = f"run {found.id}, profile {found.profile}, base {found.base or 'not there yet'}"
+    if not found.sandboxed:
+        about += ", WITHOUT A SANDBOX"
+    return Group(title, Text(about))
+
+
+def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
+    cells = list(dict.fromkeys(build.cell for build in found.builds))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right")
+    table.add_column("patch", max_width=46, no_wrap=True, overflow="ellipsis")
+    for cell in cells:
+        table.add_column(f"{cell.arch} {cell.config}", no_wrap=True)
+        table.add_column("tests", no_wrap=True)
+    for point in found.points:
+        row: list[RenderableType] = [str(point.index), Text(point.subject)]
+        if point.reason is not None:
+            state = results.apply_status(found, point)
+            row.append(Text.assemble(status(state.value), " does not apply"))
+        for cell in cells if point.reason is None else ():
+            build = next(
+                one for one in found.builds if one.cell == cell and one.point == point.index
+            )
+            row += [_build(found, build), _tests(build.tests, judgements)]
+        table.add_row(*row)
+    return table
+
+
+def _build(found: Run, build: Build) -> Text:
+    if build.result is None:
+        return status(Status.MISS.value)
+    notes = []
+    if build.result.cached:
+        notes.append("known")
+    elif build.result.status is Status.PASS:
+        notes.append(f"{build.result.seconds:.0f} s")
+    if (same := results.identical_to(found, build)) is not None:
+        notes.append(f"= {same}")
+    if not build.result.compiled:
+        notes.append("not compiled")
+    if more := results.new_warnings(found, build):
+        notes.append(f"{more} new warnings")
+    return Text.assemble(status(build.result.status.value), " " + ", ".join(notes))
+
+
+def _tests(tests: Iterable[Test], judgements: Mapping[str, Judgement]) -> Text:
+    """Count the tests by status; say how many of them were taken over from the same kernel."""
+    counts = Counter(judgements[test.id].status for test in tests)
+    text = Text(" ").join(
+        Text.assemble(status(one.value), f" {counts[one]}") for one in Status if counts[one]
+    )
+    inherited = sum(test.inherited_from is not None for test in tests)
+    return text.append(f" ({inherited} reused)") if inherited else text
+
+
+def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType | None:
+    """Return what a probe hit costs, point by point, as counted under icount on the first cell."""
+    if not found.builds:
+        return None
+    first = found.builds[0].cell
+    columns = dict[int, dict[str, float]]()
+    unit = ""
+    for build in found.builds:
+        figures = [
+            one
+            for test in build.tests
+            if build.cell == first and test.clock is Clock.ICOUNT
+            for one in judgements[test.id].measurements
+        ]
+        if figures:
+            unit = figures[0].unit
+            columns[build.point] = {one.name: one.value for one in figures}
+    if not columns:
+        return None
+    title = f"Cost of a hit in {unit}, {first.arch} {first.config}, by point"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    table.add_column("")
+    for point in columns:
+        table.add_column(str(point), justify="right")
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        values = (column.get(name) for column in columns.values())
+        table.add_row(Text(name), *("-" if one is None else f"{one:.0f}" for one in values))
+    return table
+
+
+def _regressions(judged: Judged) -> RenderableType:
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), title="Regressions", title_justify="left"
+    )
+    for name in ("patch", "state", "kind", "what", "where", "confidence"):
+        table.add_column(name)
+    for one in judged.assessment.regressions:
+        places = ", ".join(f"{place.arch} {place.config}" for place in one.where)
+        table.add_row(
+            str(one.first_bad),
+            one.state.value,
+            one.kind.value,
+            Text(one.title),
+            places,
+            f"{one.confidence:.2f}",
+        )
+    return table
