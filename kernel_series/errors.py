@@ -21,7 +21,7 @@ class SeriesError(Exception):
         return f"{self.place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
-class RecipeMisfit(SeriesError):  # noqa: N818 - says what it is; the farm's callers know it by this name
+class RecipeMisfit(SeriesError):
     """An edit recipe that does not fit the tree it was applied to.
 
     `file` is the edited file, `edit` the number of the edit in its list (from 1), `found` how often
@@ -44,7 +44,7 @@ class RecipeMisfit(SeriesError):  # noqa: N818 - says what it is; the farm's cal
         self.found = found
 
 
-class PatchUnreadable(SeriesError):  # noqa: N818 - as above
+class PatchUnreadable(SeriesError):
     """A patch that must not be applied: no diff in it, damaged, too large, a forbidden path."""
 
 

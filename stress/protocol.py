@@ -44,7 +44,7 @@ class Rejection(StrEnum):
 
     OTHER = "other"
     """Neither KTAP nor stamped: printk's lines on a serial line, blank lines, comments."""
-    TOKEN = "token"  # noqa: S105 (a word, no secret)
+    TOKEN = "token"
     """Stamped with another boot's token, or not readable as a stamped line."""
     SUM = "sum"
     """The checksum is wrong: the line was damaged on its way."""

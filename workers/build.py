@@ -18,10 +18,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from workers import compiled, compiler_warnings, kconfig, payload
-from workers.cache import Cache, take
+from workers.cache import Cache, read_made, take
 from workers.errors import InfrastructureError, KernelFailure
 from workers.kconfig import Symbol
-from workers.lane import OUT, PAYLOAD, Lane
+from workers.lane import GIVEN, Lane
 from workers.process import Cancel, Limits
 from workers.requests import BuildRequest, BuildResult
 from workers.sandbox import Sandbox
@@ -76,6 +76,8 @@ def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel)
         result = _build(request, builder, lane, key, cancel)
     except KernelFailure as failure:
         result = BuildResult(Status.FAIL, str(failure), 0.0)
+    except payload.PayloadBroken as failure:
+        result = BuildResult(Status.ERROR, str(failure), 0.0)
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -96,9 +98,11 @@ def _cached(key: str, builder: Builder) -> BuildResult | None:
     if kernel is None:
         return None
     found = RESULT.validate_json((kernel / "build.json").read_bytes())
-    if found.payload != payload.key(key):
+    # The stress module is ours: when it changed since, the kernel is built again to go with it.
+    wanted = payload.key(key)
+    if found.payload != wanted or builder.payloads.find(wanted) is None:
         return None
-    return found if builder.payloads.find(found.payload) is not None else None
+    return found
 
 
 def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
@@ -120,8 +124,9 @@ def _build(
     outputs_key = _outputs_key(request)
     if fresh and request.reuse and point.index > 0 and (kept := builder.outputs.find(outputs_key)):
         lane.adopt(kept, request.base.commit)
-    symbols = _configure(request, builder, lane, cancel)
-    _make(["vmlinux", "modules_prepare"], request, lane, cancel)
+    with lane.building():
+        symbols = _configure(request, builder, lane, cancel)
+        _make(["vmlinux", "modules_prepare"], request, lane, cancel)
     log = request.log.read_text(errors="replace")[-LOG_LIMIT:]
     warnings, sources = compiler_warnings.read(log)
     survives = True
@@ -129,7 +134,15 @@ def _build(
         changes = builder.store.differences(parent.commit, point.commit)
         survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
     payload_key = payload.key(key)
-    initramfs = payload.build(payload_key, builder.payloads, lane, request.log, cancel)
+    initramfs = payload.build(
+        payload_key,
+        builder.payloads,
+        lane,
+        request.config.arch,
+        _compiler(request),
+        request.log,
+        cancel,
+    )
     with builder.kernels.filling(key) as folder:
         kernel = folder / "vmlinux"
         take(lane.out / "vmlinux", kernel, KERNEL_LIMIT)
@@ -170,16 +183,16 @@ def _configure(
     Where neither the wish nor any Kconfig file changed, the .config of the point before stands.
     """
     wanted = request.config.text(request.expected)
-    fragment = lane.out / "wanted.config"
-    dotconfig = lane.out / ".config"
+    fragment = lane.given / "wanted.config"
     if not _still_configured(request, builder, lane, fragment, wanted):
         fragment.write_text(wanted)
-        words = ["-s", f"KCONFIG_ALLCONFIG={OUT}/{fragment.name}", "allnoconfig"]
+        words = ["-s", f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}", "allnoconfig"]
         status = lane.make([*words, *_compiler(request)], request.log, cancel, CONFIG_LIMITS)
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
         lane.configured = request.point.commit
-    found = kconfig.parse(dotconfig.read_text(errors="replace"))
+    dotconfig = read_made(lane.out / ".config", LOG_LIMIT)
+    found = kconfig.parse(dotconfig.decode(errors="replace"))
     missing = [
         symbol
         for symbol in kconfig.unmet((*request.config.symbols, *request.expected), found)
@@ -233,6 +246,3 @@ def digest(path: Path) -> str:
     """Return a file's sha256 as hexadecimal digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-__all__ = ["PAYLOAD", "Builder", "build", "digest", "kernel_key"]

@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from workers.errors import KernelFailure
 
@@ -48,12 +49,24 @@ def take(source: Path, target: Path, limit: int) -> None:
 
     Raises KernelFailure when it is anything else.
     """
+    with _made(source, limit) as made, target.open("wb") as copy:
+        shutil.copyfileobj(made, copy, 1 << 20)
+
+
+def read_made(source: Path, limit: int) -> bytes:
+    """Return the content of one file that a hostile build made, as carefully as ``take``."""
+    with _made(source, limit) as made:
+        return made.read(limit)
+
+
+@contextlib.contextmanager
+def _made(source: Path, limit: int) -> Iterator[IO[bytes]]:
     try:
         handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise KernelFailure(f"the build left no {source.name}: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file, target.open("wb") as copy:
+    with os.fdopen(handle, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_size > limit:
             raise KernelFailure(f"the build's {source.name} is no plain file below {limit} bytes")
-        shutil.copyfileobj(file, copy, 1 << 20)
+        yield file

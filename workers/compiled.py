@@ -55,7 +55,7 @@ def _objects(added: Iterable[str], out: Path) -> Iterator[Path]:
         if path.endswith(SOURCES):
             stem = out / path
             commands = stem.with_name(f".{stem.stem}.o.cmd")
-            if commands.is_file() and not commands.is_symlink():
+            if commands.is_file() and commands.resolve().is_relative_to(out.resolve()):
                 yield commands
         elif path.endswith(HEADERS):
             headers.append(f"{SRC}/{path} ")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from workers.process import Cancel, Limits
 from workers.sandbox import ENVIRONMENT, Mount, Sandbox
 from workers.trees import TreeStore
 
-SRC, OUT, PAYLOAD, CCACHE = "/src", "/out", "/payload", "/ccache"
+SRC, OUT, PAYLOAD, GIVEN, CCACHE = "/src", "/out", "/payload", "/given", "/ccache"
 
 REPRODUCIBLE: Mapping[str, str] = {
     "KBUILD_BUILD_TIMESTAMP": "2020-01-01",
@@ -35,8 +36,10 @@ FILE_LIMIT = 2 << 30
 
 @dataclass(frozen=True)
 class Lane:
-    """Folders ``src``, ``out`` and ``payload`` below ``folder``, and the sandbox they are used in.
+    """Folders ``src``, ``out``, ``payload`` and ``given`` below ``folder``, and their sandbox.
 
+    A build writes what it likes into ``out`` and ``payload``, links to anywhere included: nothing
+    outside the sandbox writes there or follows a link. What a build is given lies in ``given``.
     ``ccache`` is the folder of a compiler cache of this series' own, or None to go without.
     """
 
@@ -58,8 +61,16 @@ class Lane:
         return self.folder / "payload"
 
     @property
+    def given(self) -> Path:
+        return self.folder / "given"
+
+    @property
     def _current(self) -> Path:
         return self.folder / "commit"
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.folder / "building"
 
     @property
     def commit(self) -> str | None:
@@ -78,12 +89,12 @@ class Lane:
 
     def bring_to(self, commit: str, store: TreeStore) -> None:
         """Lay ``src`` out at a commit, touching only what differs from the one before."""
-        current = self.commit
+        current = None if self._unfinished.exists() else self.commit
         if current == commit:
             return
         if current is None:
             shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in (self.src, self.out, self.payload):
+        for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
         store.lay_out(commit, self.src, self.folder / "index", current)
@@ -95,34 +106,39 @@ class Lane:
         shutil.copytree(out, self.out, symlinks=True)
         self.configured = commit
 
-    def make(
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Mark the time in which ``out`` is half made: an object cut off then looks finished."""
+        self._unfinished.touch()
+        yield
+        self._unfinished.unlink()
+
+    def make(self, words: Sequence[str], log: Path, cancel: Cancel, limits: Limits) -> int:
+        """Run make in the lane, its output appended to ``log``; returns its exit status."""
+        return self.run(
+            ["make", "-C", SRC, f"O={OUT}", f"-j{self.jobs}", *words], log, cancel, limits
+        )
+
+    def run(
         self,
-        words: Sequence[str],
+        argv: Sequence[str],
         log: Path,
         cancel: Cancel,
         limits: Limits,
-        *,
-        modules: bool = False,
+        folder: str = OUT,
     ) -> int:
-        """Run make in the lane, its output appended to ``log``; returns its exit status.
+        """Run a program in the inner ``folder``, its output appended to ``log``.
 
-        ``modules`` builds what is in ``payload`` as external modules; ``src`` is never writable.
+        Returns its exit status. Only ``out`` and ``payload`` are writable.
         """
-        argv = ["make", "-C", SRC, f"O={OUT}", f"-j{self.jobs}", *words]
-        if modules:
-            argv.append(f"M={PAYLOAD}")
-        return self.run(argv, log, cancel, limits)
-
-    def run(self, argv: Sequence[str], log: Path, cancel: Cancel, limits: Limits) -> int:
-        """Run a program in the lane's sandbox, its output appended to ``log``."""
         mounts = [Mount(self.src, SRC), Mount(self.out, OUT, writable=True)]
-        mounts.append(Mount(self.payload, PAYLOAD, writable=True))
+        mounts += [Mount(self.payload, PAYLOAD, writable=True), Mount(self.given, GIVEN)]
         environment = dict(REPRODUCIBLE)
         if self.ccache is not None:
             self.ccache.mkdir(parents=True, exist_ok=True)
             mounts.append(Mount(self.ccache, CCACHE, writable=True))
             environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
-        command = self.sandbox.wrap(argv, mounts, folder=OUT, environment=environment)
+        command = self.sandbox.wrap(argv, mounts, folder=folder, environment=environment)
         with log.open("ab") as said:
             running = process.start(
                 command,
@@ -131,10 +147,6 @@ class Lane:
                 limits=Limits(limits.seconds, FILE_LIMIT),
             )
             return process.watch(running, argv[0], limits, cancel)
-
-    def remove(self) -> None:
-        """Delete the lane's folders."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def host_jobs() -> int:

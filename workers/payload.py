@@ -7,24 +7,49 @@ unpacks archives that follow each other, so a job is appended without touching t
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from stress import guest
+from workers.cache import Cache, take
+from workers.errors import FarmError, InfrastructureError
+from workers.lane import GIVEN, OUT, PAYLOAD, SRC, Lane
+from workers.process import Cancel, Limits
 
 BUSYBOX = Path("/bin/busybox")
 
 ALIGNMENT = 512
 """An archive is padded to whole blocks, so that the next one starts where the kernel looks."""
 
+INITRAMFS = "initramfs"
+FILE_LIMIT = 64 << 20
+LIMITS = Limits(seconds=600.0)
+
+COLLECT = (
+    f"mkdir -p {PAYLOAD}/module {PAYLOAD}/init && cp -u {GIVEN}/module/* {PAYLOAD}/module/"
+    f" && cp -u {GIVEN}/init/* {PAYLOAD}/init/"
+    # Without in-tree modules a build leaves only the kernel's own symbol versions.
+    f" && {{ test -e {OUT}/Module.symvers || cp {OUT}/vmlinux.symvers {OUT}/Module.symvers; }}"
+)
+"""Lays the guest's sources out where they are built; a constant, run inside the sandbox."""
+
+
+class PayloadBroken(FarmError):
+    """Our own module or init does not build against this kernel."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder of the archive; ``mode`` as in stat(2), a folder has no content."""
+    """A file, folder or device of the archive; ``mode`` as in stat(2)."""
 
     path: str
     mode: int
     content: bytes = b""
+    device: tuple[int, int] = (0, 0)
 
 
 def cpio(entries: Iterable[Entry]) -> bytes:
@@ -35,8 +60,9 @@ def cpio(entries: Iterable[Entry]) -> bytes:
     parts = list[bytes]()
     for inode, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.path.encode() + b"\0"
-        links = 2 if entry.mode & 0o170000 == 0o040000 else 1
-        fields = (inode, entry.mode, 0, 0, links, 0, len(entry.content), 0, 0, 0, 0, len(name), 0)
+        links = 2 if stat.S_ISDIR(entry.mode) else 1
+        size, device = len(entry.content), entry.device
+        fields = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, *device, len(name), 0)
         header = b"070701" + b"".join(b"%08x" % field for field in fields)
         parts += [_padded(header + name, 4), _padded(entry.content, 4)]
     return _padded(b"".join(parts), ALIGNMENT)
@@ -46,8 +72,85 @@ def _padded(data: bytes, to: int) -> bytes:
     return data + bytes(-len(data) % to)
 
 
+def key(kernel: str) -> str:
+    """Return the key of the payload that goes with a kernel: its own key and all that is ours."""
+    digest = hashlib.sha256(kernel.encode())
+    for sources in (guest.module_sources(), guest.init_sources(), guest.scripts()):
+        for name, content in sources.items():
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    digest.update(BUSYBOX.read_bytes() if BUSYBOX.exists() else b"")
+    return digest.hexdigest()
+
+
+def build(
+    payload_key: str,
+    cache: Cache,
+    lane: Lane,
+    arch: str,
+    compiler: Sequence[str],
+    log: Path,
+    cancel: Cancel,
+) -> Path:
+    """Build module and init for the kernel in the lane; returns the initramfs in the cache.
+
+    Raises PayloadBroken when our code does not build, InfrastructureError without a busybox.
+    """
+    if (kept := cache.find(payload_key)) is not None:
+        return kept / INITRAMFS
+    if not BUSYBOX.exists():
+        raise InfrastructureError(
+            f"there is no static {BUSYBOX}", "install Debian's package busybox-static"
+        )
+    _give(lane.given / "module", guest.module_sources())
+    _give(lane.given / "init", guest.init_sources())
+    nolibc = f"{SRC}/{guest.NOLIBC}" if (lane.src / guest.NOLIBC).is_dir() else None
+    init = ["gcc", *guest.init_arguments(arch, nolibc)]
+    _step(["sh", "-c", COLLECT], lane, OUT, log, cancel)
+    _step(init, lane, f"{PAYLOAD}/init", log, cancel)
+    if lane.make([f"M={PAYLOAD}/module", *compiler, "modules"], log, cancel, LIMITS) != 0:
+        raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
+    with cache.filling(payload_key) as folder:
+        take(lane.payload / "module" / "farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        take(lane.payload / "init" / "init", folder / "init", FILE_LIMIT)
+        module, init_binary = (
+            (folder / "farm_stress.ko").read_bytes(),
+            (folder / "init").read_bytes(),
+        )
+        (folder / INITRAMFS).write_bytes(cpio(_entries(module, init_binary)))
+    found = cache.find(payload_key)
+    if found is None:
+        raise AssertionError("the cache has just been filled")
+    return found / INITRAMFS
+
+
+def _entries(module: bytes, init: bytes) -> Iterator[Entry]:
+    for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
+        yield Entry(name, stat.S_IFDIR | 0o755)
+    # The kernel opens it for init before devtmpfs is there.
+    yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
+    yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
+    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
+    yield Entry(guest.MODULE_PATH.strip("/"), stat.S_IFREG | 0o644, module)
+    for name, content in guest.scripts().items():
+        yield Entry(f"{guest.SCRIPT_FOLDER.strip('/')}/{name}", stat.S_IFREG | 0o755, content)
+
+
+def _give(folder: Path, sources: Mapping[str, bytes]) -> None:
+    """Write the guest's sources; those that are there keep the times that make looks at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in sources.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def _step(argv: Sequence[str], lane: Lane, folder: str, log: Path, cancel: Cancel) -> None:
+    if lane.run(argv, log, cancel, LIMITS, folder=folder) != 0:
+        raise PayloadBroken(f"{argv[0]} failed while the payload was built", f"see {log}")
+
+
 def with_job(initramfs: Path, job: bytes, target: Path) -> None:
     """Write ``initramfs`` followed by an archive with /job.json to ``target``."""
     with initramfs.open("rb") as common, target.open("wb") as whole:
         shutil.copyfileobj(common, whole, 1 << 20)
-        whole.write(cpio([Entry("job.json", 0o100444, job)]))
+        whole.write(cpio([Entry(guest.JOB_PATH.strip("/"), stat.S_IFREG | 0o444, job)]))

@@ -89,7 +89,7 @@ def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, 
     words += ["-kernel", KERNEL, "-initrd", INITRAMFS, "-append", " ".join(start.command_line)]
     words += ["-chardev", f"file,id=console,path={FOLDER}/{start.console.name}"]
     words += ["-serial", "chardev:console"]
-    words += ["-device", "virtio-serial-pci,max_ports=2"]
+    words += ["-device", "virtio-serial-pci,max_ports=2,ioeventfd=off"]
     words += ["-chardev", f"file,id=results,path={FOLDER}/{start.results.name}"]
     words += ["-device", "virtserialport,chardev=results,name=org.farm.results"]
     words += ["-qmp", f"unix:{FOLDER}/qmp,server=on,wait=off"]
