@@ -58,6 +58,8 @@ _LINE = re.compile(
     r"|(?P<not>not )?ok (?P<number>[0-9]{1,9})(?: (?P<text>.*))?)",
     re.DOTALL,
 )
+# Words that readers of KTAP and TAP take for an order, not for a reason.
+_DIRECTIVE = re.compile(r"(skip|todo|xfail|timeout|error)\b", re.IGNORECASE)
 
 
 def parse(line: str) -> Line | None:
@@ -113,7 +115,11 @@ def _document(tests: Sequence[Entry], indent: str, subtest: str | None) -> Itera
         if test.children:
             yield from _document(test.children, indent + "    ", name)
         verdict = "ok" if test.ok or test.skip else "not ok"
-        note = " ".join(filter(None, ("SKIP" if test.skip else "", _one_line(test.reason or ""))))
+        note = _one_line(test.reason or "")
+        if test.skip:
+            note = f"SKIP {note}".rstrip()
+        elif _DIRECTIVE.match(note):
+            note = f"({note})"
         yield f"{indent}{verdict} {number} {name}" + (f" # {note}" if note else "")
 
 

@@ -189,6 +189,12 @@ static void relay_line(struct relay *relay)
 	}
 }
 
+/* A NUL would cut the line short here, a carriage return there: the sums would not agree. */
+static int is_control(char byte)
+{
+	return (unsigned char)byte < ' ' && byte != '\t';
+}
+
 /* Bytes of the running scenario, in pieces of any size. */
 static void relay_bytes(struct relay *relay, const char *bytes, size_t size)
 {
@@ -197,7 +203,7 @@ static void relay_bytes(struct relay *relay, const char *bytes, size_t size)
 			if (relay->used == sizeof(relay->line) - 1)
 				relay->overlong = 1;
 			else
-				relay->line[relay->used++] = *bytes ? *bytes : '?';
+				relay->line[relay->used++] = is_control(*bytes) ? '?' : *bytes;
 			continue;
 		}
 		relay->line[relay->used] = '\0';

@@ -33,6 +33,10 @@ static inline u64 ktime_get_ns(void)
 }
 #endif
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(4, 11, 0)
+#include <linux/sched/clock.h>		/* from sched.h */
+#endif
+
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 8, 0)
 #define copy_from_kernel_nofault(to, from, size)	probe_kernel_read(to, (void *)(from), size)
 #endif

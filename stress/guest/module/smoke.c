@@ -4,6 +4,7 @@
  */
 #include <linux/errno.h>
 #include <linux/kprobes.h>
+#include <linux/string.h>
 
 #include "probe.h"
 #include "report.h"
