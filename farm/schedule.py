@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from farm.db import claims
 from farm.db.database import database_now
-from farm.db.models import BuildRow, JobRow, PointRow, RunRow, TestRow
+from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
 from farm.db.runs import BUILD, REQUEST, load_run
 from farm.planner import Request, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
@@ -299,11 +299,17 @@ def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: H
     enabling = frozenset(feature.introduced_by for feature in request.features)
     assessment = assess(run, host.scenarios, host.effects, enabling)
     row.verdict, row.reason = assessment.verdict.value, assessment.reason
-    failed = select(JobRow).where(JobRow.run_id == row.id, JobRow.kind == PREPARE)
-    job = session.scalars(failed).one()
-    if job.state == claims.FAILED:
-        row.reason = "the series could not be prepared: see farm log"
+    if not run.points:
+        row.reason = _last_words(session, row.id)
     row.state, row.finished = FINISHED, session.scalar(select(database_now()))
+
+
+def _last_words(session: Session, run: str) -> str | None:
+    """Return why a run's last attempt at a job ended."""
+    attempts = select(AttemptRow).join(JobRow, JobRow.id == AttemptRow.job_id)
+    newest = attempts.where(JobRow.run_id == run).order_by(AttemptRow.started.desc())
+    last = session.scalars(newest.limit(1)).first()
+    return last.reason if last is not None else None
 
 
 def _boot_job(run: str, node: str, build: Build, tests: Sequence[str], purpose: Purpose) -> JobRow:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 NAME = "kprobes-farm"
@@ -35,7 +34,7 @@ class Settings:
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Return the settings that an environment gives: ``FARM_HOME`` or the XDG base directories."""
-    configs = Path(str(files("configs")))
+    configs = Path(__file__).parent.parent / "configs"
     if home := environment.get("FARM_HOME"):
         root = Path(home).expanduser().absolute()
         return Settings(root / "data", root / "cache", configs)

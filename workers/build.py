@@ -122,10 +122,10 @@ def _build(
     fresh = lane.commit is None
     lane.bring_to(point.commit, builder.store)
     outputs_key = _outputs_key(request)
-    if fresh and request.reuse and point.index > 0 and (kept := builder.outputs.find(outputs_key)):
-        lane.adopt(kept, request.base.commit)
+    if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
+        lane.adopt(kept, request.base.commit or "")
     with lane.building():
-        symbols = _configure(request, builder, lane, cancel)
+        symbols = _configure(request, builder, lane, point.commit, cancel)
         _make(["vmlinux", "modules_prepare"], request, lane, cancel)
     log = request.log.read_text(errors="replace")[-LOG_LIMIT:]
     warnings, sources = compiler_warnings.read(log)
@@ -176,7 +176,7 @@ def _outputs_key(request: BuildRequest) -> str:
 
 
 def _configure(
-    request: BuildRequest, builder: Builder, lane: Lane, cancel: Cancel
+    request: BuildRequest, builder: Builder, lane: Lane, commit: str, cancel: Cancel
 ) -> tuple[str, ...]:
     """Write .config and compare it with what was asked for; returns the symbols that are y.
 
@@ -184,13 +184,13 @@ def _configure(
     """
     wanted = request.config.text(request.expected)
     fragment = lane.given / "wanted.config"
-    if not _still_configured(request, builder, lane, fragment, wanted):
+    if not _still_configured(builder, lane, commit, fragment, wanted):
         fragment.write_text(wanted)
         words = ["-s", f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}", "allnoconfig"]
         status = lane.make([*words, *_compiler(request)], request.log, cancel, CONFIG_LIMITS)
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
-        lane.configured = request.point.commit
+        lane.was_configured(commit)
     dotconfig = read_made(lane.out / ".config", LOG_LIMIT)
     found = kconfig.parse(dotconfig.decode(errors="replace"))
     missing = [
@@ -206,12 +206,12 @@ def _configure(
 
 
 def _still_configured(
-    request: BuildRequest, builder: Builder, lane: Lane, fragment: Path, wanted: str
+    builder: Builder, lane: Lane, commit: str, fragment: Path, wanted: str
 ) -> bool:
     """Return whether the lane's .config is what this point's Kconfig and wishes would give."""
     if lane.configured is None or not fragment.exists() or fragment.read_text() != wanted:
         return False
-    changes = builder.store.differences(lane.configured, request.point.commit or "")
+    changes = builder.store.differences(lane.configured, commit)
     return not any("Kconfig" in change.path or "scripts/" in change.path for change in changes)
 
 

@@ -83,9 +83,9 @@ class Lane:
         note = self.folder / "configured"
         return note.read_text() if note.exists() else None
 
-    @configured.setter
-    def configured(self, commit: str | None) -> None:
-        (self.folder / "configured").write_text(commit or "")
+    def was_configured(self, commit: str) -> None:
+        """Note which commit's Kconfig files ``out``'s .config was made with."""
+        (self.folder / "configured").write_text(commit)
 
     def bring_to(self, commit: str, store: TreeStore) -> None:
         """Lay ``src`` out at a commit, touching only what differs from the one before."""
@@ -100,11 +100,11 @@ class Lane:
         store.lay_out(commit, self.src, self.folder / "index", current)
         self._current.write_text(commit)
 
-    def adopt(self, out: Path, commit: str | None) -> None:
+    def adopt(self, out: Path, commit: str) -> None:
         """Start from a copy of the output folder of an earlier build of the commit ``commit``."""
         shutil.rmtree(self.out)
         shutil.copytree(out, self.out, symlinks=True)
-        self.configured = commit
+        self.was_configured(commit)
 
     @contextmanager
     def building(self) -> Iterator[None]:

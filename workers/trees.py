@@ -88,8 +88,8 @@ class TreeStore:
         environment = {**os.environ, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
-        if work_tree is not None:
-            environment["GIT_WORK_TREE"] = str(work_tree)
+            # Some commands insist on a work tree even when they only touch the index.
+            environment["GIT_WORK_TREE"] = str(work_tree or index.parent)
         return process.run(["git", *words], stdin=stdin, env=environment, limits=GIT_LIMITS)
 
     def _checked(self, words: list[str], **how: object) -> str:

@@ -17,14 +17,13 @@ from rich.text import Text
 from sqlalchemy import select
 
 from farm.app import App
-from farm.cli.submit import AsJson
+from farm.cli.submit import AsJson, RunName
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
 from workers.errors import UserError
 
-RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
 
 MOST_RUNS = 20
 

@@ -38,6 +38,7 @@ Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node"
 Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="only this scenario")]
 Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
 NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
+RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
 AsJson = Annotated[bool, typer.Option("--json", help="results as one JSON document at the end")]
 
 
@@ -74,7 +75,7 @@ def submit(
     raise typer.Exit(_work(farm, run, as_json))
 
 
-def resume(context: typer.Context, run: str = "latest", as_json: AsJson = False) -> None:
+def resume(context: typer.Context, run: RunName = "latest", as_json: AsJson = False) -> None:
     """Go on with a run that was interrupted."""
     farm: App = context.obj
     raise typer.Exit(_work(farm, farm.judged(run).run.id, as_json))
