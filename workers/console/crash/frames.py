@@ -198,8 +198,8 @@ GENERIC_STUCK = _words(
     """
     update_process_times scheduler_tick sched_tick softlockup_tick nmi_watchdog_tick
     update_wall_time apic_timer_interrupt smp_apic_timer_interrupt local_apic_timer_interrupt
-    run_local_timers __rcu_pending rcu_pending handle_irq handle_irq_event __handle_irq_event_percpu irq_exit
-    __irq_exit_rcu check_cpu_stall print_cpu_stall print_other_cpu_stall nmi_cpu_backtrace
+    run_local_timers __rcu_pending rcu_pending handle_irq handle_irq_event
+    __handle_irq_event_percpu irq_exit __irq_exit_rcu check_cpu_stall print_cpu_stall print_other_cpu_stall nmi_cpu_backtrace
     nmi_cpu_backtrace_handler trigger_all_cpu_backtrace trigger_single_cpu_backtrace
     arch_trigger_all_cpu_backtrace arch_trigger_cpumask_backtrace nmi_handle perf_event_nmi_handler
     """

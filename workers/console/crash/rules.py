@@ -47,6 +47,52 @@ _Lockdep = partial(Rule, begin=_re(r"stack backtrace:"), reach=3000)
 _Sanitizer = partial(Rule, end=_END_BANNER, reach=400)
 
 
+_AFTER_DEATH = "|".join(
+    (
+        r"Fatal exception(?: in interrupt)?",
+        r"Aiee, killing interrupt handler",
+        r"Attempted to kill (?:init|the idle task)",
+        r"Oopsed too often",
+        r"Oops failed to kill thread",
+        r"Machine halted",
+        r"\S{1,20} stack guard hit",
+        r"cannot return from double fault",
+        r"can't return from __builtin_unreachable",
+        r"Non maskable interrupt",
+    )
+)
+"""Why the kernel panics when a task died that it can't do without."""
+_ON_REPORT = "|".join(
+    (
+        r"\S{1,40}: (?:panic_on_warn set|system warned too often)",
+        r"panic_on_taint set",
+        r"kasan\.fault=panic\w{0,20}",
+        r"kmsan\.panic",
+        r"softlockup: hung tasks",
+        r"Hard LOCKUP",
+        r"hung_task: blocked tasks",
+        r"RCU Stall",
+        r"NMI: Not continuing",
+        r"NMI IOCK error: Not continuing",
+        r"[A-Z][\w :]{1,60}[Mm]achine check",
+        r"Panicing machine check CPU died",
+    )
+)
+"""Why the kernel panics when it was told to do so after a report."""
+_UNWINDER = "|".join(
+    (
+        r"can't (?:access|dereference) (?:iret )?registers",
+        r"kernel stack (?:regs|frame pointer)",
+        r"stack recursion on stack type",
+        r"stack going in the wrong direction",
+        r"unknown (?:SP base reg|BP base reg|\.orc_unwind entry type)",
+        r"missing R?[0-9A-Z]{2} value",
+        r"bad lookup (?:idx|value)",
+        r"(?:Bad or missing|Corrupt) \.orc_unwind table",
+    )
+)
+
+
 def _lockdep(name: str, text: str, hint: str = "") -> Rule:
     """print_*_bug() of lockdep: `WARNING: text`; in 2.6.33 `[ INFO: text ]` or `[ BUG: text ]`."""
     pattern = rf"(?:WARNING|INFO|BUG): (?:.{{1,20}}/\d{{1,10}} )?(?P<what>{text})"
@@ -59,12 +105,7 @@ RULES: tuple[Rule, ...] = (
         "panic-after-death",
         Kind.PANIC,
         "Kernel panic - not syncing: ",
-        _re(
-            r"Kernel panic - not syncing: (?P<what>Fatal exception(?: in interrupt)?|Aiee, killing "
-            r"interrupt handler|Attempted to kill (?:init|the idle task)|Oopsed too often|Oops "
-            r"failed to kill thread|Machine halted|\S{1,20} stack guard hit|cannot return from "
-            r"double fault|can't return from __builtin_unreachable|Non maskable interrupt)"
-        ),
+        _re(rf"Kernel panic - not syncing: (?P<what>{_AFTER_DEATH})"),
         "Kernel panic - not syncing: {what}",
         after=_DEAD | {Kind.UBSAN, Kind.HARD_LOCKUP},
     ),
@@ -72,12 +113,7 @@ RULES: tuple[Rule, ...] = (
         "panic-on-report",
         Kind.PANIC,
         "Kernel panic - not syncing: ",
-        _re(
-            r"Kernel panic - not syncing: (?P<what>\S{1,40}: (?:panic_on_warn set|system warned "
-            r"too often)|panic_on_taint set|kasan\.fault=panic\w{0,20}|kmsan\.panic|softlockup: "
-            r"hung tasks|Hard LOCKUP|hung_task: blocked tasks|RCU Stall|NMI: Not continuing|NMI IOCK "
-            r"error: Not continuing|[A-Z][\w :]{1,60}[Mm]achine check|Panicing machine check CPU)"
-        ),
+        _re(rf"Kernel panic - not syncing: (?P<what>{_ON_REPORT})"),
         "Kernel panic - not syncing: {what}",
         after=frozenset(Kind) - {Kind.REBOOT},
     ),
@@ -532,12 +568,7 @@ RULES: tuple[Rule, ...] = (
         "unwinder",
         Kind.WARNING,
         "WARNING: ",
-        _re(
-            r"WARNING: (?P<what>can't (?:access|dereference) (?:iret )?registers|kernel stack "
-            r"(?:regs|frame pointer)|stack (?:recursion on stack type|going in the wrong direction)"
-            r"|unknown (?:SP base reg|BP base reg|\.orc_unwind entry type)|missing R?[0-9A-Z]{2} "
-            r"value|bad lookup (?:idx|value)|Bad or missing \.orc_unwind table|Corrupt \.orc_unwind table)"
-        ),
+        _re(rf"WARNING: (?P<what>{_UNWINDER})"),
         "WARNING: {what}",
         inside=ANYWHERE,
         after=frozenset(Kind),
