@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a row of the table of crash reports holds; the table itself is in rules.py."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from workers.console.crash.report import CrashKind
+
+
+class Place(Enum):
+    """Whether a title names the function where the fault is."""
+
+    NEEDED = "without it the report is corrupted"
+    OPTIONAL = "if the report tells it"
+    NONE = "the text alone is the title"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One wording of one kind of report."""
+
+    name: str
+    kind: CrashKind
+    hint: str
+    """A text that every such line holds: looked for first, because that is cheap."""
+    pattern: re.Pattern[str]
+    """Finds the report's first line. Groups: `what` (or `what2`) goes into the title, freed of
+    numbers and addresses; `at` is the function at fault, `file` its file, `pid` its task."""
+    title: str
+    """`{what}`, `{where}` (" in FUNCTION", " at FILE" or nothing) and other groups by name."""
+    place: Place = Place.NEEDED
+    names: re.Pattern[str] | None = None
+    """A later line whose group `at` is the function at fault."""
+    begin: re.Pattern[str] | None = None
+    """The line after which the trace counts; earlier ones tell the history of locks."""
+    end: re.Pattern[str] | None = None
+    """The report's last line. Without it the report ends behind its trace."""
+    reach: int = 100
+    """How many lines there may be up to the end, or up to the trace."""
+    fatal: bool = False
+    weak: bool = False
+    """User space may say the same: counts only with printk's prefix or a trace."""
+    inside: frozenset[str] = frozenset()
+    """In an open report of these rules such a line is a part of that report."""
+    after: frozenset[CrashKind] = frozenset()
+    """Behind a report of these kinds this one only follows from it ..."""
+    near: int | None = 100
+    """... if it comes within so many lines (None: anywhere in the same boot)."""
+    ignore: re.Pattern[str] | None = None
+    """Lines that the pattern finds and that are no report."""
