@@ -126,6 +126,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     token = secrets.token_hex(8)
     job = job_json(token, request.seed, request.clock, request.scenarios)
     initramfs = request.folder / "initramfs"
+    (request.folder / payload.JOB).write_bytes(job)
     payload.with_job(request.initramfs, job, initramfs)
     icount = request.clock is Clock.ICOUNT
     machine = Start(

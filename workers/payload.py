@@ -26,6 +26,7 @@ ALIGNMENT = 512
 """An archive is padded to whole blocks, so that the next one starts where the kernel looks."""
 
 INITRAMFS = "initramfs"
+JOB = "job.json"
 FILE_LIMIT = 64 << 20
 LIMITS = Limits(seconds=600.0)
 

@@ -22,7 +22,7 @@ from farm.db.runs import REQUEST, load_run
 from farm.planner import subjects
 from farm.profiles import Profile
 from farm.records import Build, Run, Test
-from farm.reports.text import STYLES, status
+from farm.reports.text import STYLES, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
 
@@ -59,13 +59,13 @@ class _View:
         """Return points x (build, boots), elapsed and remaining time."""
         cells = list(dict.fromkeys(build.cell for build in self.run.builds))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("", justify="right")
-        table.add_column("patch", max_width=50, no_wrap=True, overflow="ellipsis")
+        table.add_column("", justify="right", no_wrap=True)
+        table.add_column("patch")
         for cell in cells:
             table.add_column(f"{cell.arch} {cell.config}", no_wrap=True, min_width=10)
             table.add_column("boots", no_wrap=True, min_width=12)
         for point in self.run.points:
-            row: list[RenderableType] = [str(point.index), Text(point.subject)]
+            row: list[RenderableType] = [str(point.index), one_line(point.subject)]
             for build in (one for one in self.run.builds if one.point == point.index):
                 row += [self._build(build), self._boots(build)]
             table.add_row(*row)

@@ -132,6 +132,8 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
         "new_warnings": new_warnings(run, build),
         "kernel_sha256": result.kernel_sha256 if result else None,
         "payload_sha256": result.payload_sha256 if result else None,
+        "kernel": result.kernel if result else None,
+        "payload": result.payload if result else None,
         "tests": [_test(test, judgements[test.id]) for test in build.tests],
     }
 
@@ -157,6 +159,7 @@ def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
         "evidence": dict(first.evidence) if first else {},
         "measurements": [{**asdict(one), "clock": one.clock.value} for one in verdict.measurements],
         "command": list(first.command) if first else [],
+        "folder": first.folder if first else None,
     }
 
 

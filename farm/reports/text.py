@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -73,6 +73,11 @@ def status(text: str) -> Text:
     return Text(text, style=STYLES.get(text, ""))
 
 
+def one_line(text: str) -> Text:
+    """Return a text that is cut off, not broken, where its column is too narrow."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
 def _heading(found: Run) -> RenderableType:
     title = Text(f"{found.title}, version {found.version}", style="bold")
     about = f"run {found.id}, profile {found.profile}, base {found.base or 'not there yet'}"
@@ -84,13 +89,13 @@ def _heading(found: Run) -> RenderableType:
 def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
     cells = list(dict.fromkeys(build.cell for build in found.builds))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", justify="right")
-    table.add_column("patch", max_width=46, no_wrap=True, overflow="ellipsis")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("patch")  # the one that gives way on a narrow screen
     for cell in cells:
         table.add_column(f"{cell.arch} {cell.config}", no_wrap=True)
         table.add_column("tests", no_wrap=True)
     for point in found.points:
-        row: list[RenderableType] = [str(point.index), Text(point.subject)]
+        row: list[RenderableType] = [str(point.index), one_line(point.subject)]
         if point.reason is not None:
             state = results.apply_status(found, point)
             row.append(Text.assemble(status(state.value), " does not apply"))
@@ -106,28 +111,28 @@ def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
 def _build(found: Run, build: Build) -> Text:
     if build.result is None:
         return status(Status.MISS.value)
-    notes = []
-    if build.result.cached:
-        notes.append("known")
-    elif build.result.status is Status.PASS:
-        notes.append(f"{build.result.seconds:.0f} s")
+    text = status(build.result.status.value)
+    if build.result.status is Status.PASS:
+        text.append(" known" if build.result.cached else f" {build.result.seconds:.0f} s")
     if (same := results.identical_to(found, build)) is not None:
-        notes.append(f"= {same}")
+        text.append(f" = {same}")
     if not build.result.compiled:
-        notes.append("not compiled")
+        text.append(" not compiled")
     if more := results.new_warnings(found, build):
-        notes.append(f"{more} new warnings")
-    return Text.assemble(status(build.result.status.value), " " + ", ".join(notes))
+        text.append(f" {more} warnings", style="yellow")
+    return text
 
 
-def _tests(tests: Iterable[Test], judgements: Mapping[str, Judgement]) -> Text:
-    """Count the tests by status; say how many of them were taken over from the same kernel."""
+def _tests(tests: Sequence[Test], judgements: Mapping[str, Judgement]) -> Text:
+    """Count the tests by status; say whether they were taken over from an equal kernel."""
     counts = Counter(judgements[test.id].status for test in tests)
     text = Text(" ").join(
-        Text.assemble(status(one.value), f" {counts[one]}") for one in Status if counts[one]
+        Text.assemble(f"{counts[one]} ", status(one.value)) for one in Status if counts[one]
     )
     inherited = sum(test.inherited_from is not None for test in tests)
-    return text.append(f" ({inherited} reused)") if inherited else text
+    if inherited:
+        text.append(" reused" if inherited == len(tests) else f" {inherited} reused")
+    return text
 
 
 def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType | None:
@@ -149,31 +154,22 @@ def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType 
             columns[build.point] = {one.name: one.value for one in figures}
     if not columns:
         return None
-    title = f"Cost of a hit in {unit}, {first.arch} {first.config}, by point"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left")
+    title = Text(f"Cost of a hit in {unit}, {first.arch} {first.config}, by point", style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for point in columns:
         table.add_column(str(point), justify="right")
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         values = (column.get(name) for column in columns.values())
         table.add_row(Text(name), *("-" if one is None else f"{one:.0f}" for one in values))
-    return table
+    return Group(title, table)
 
 
 def _regressions(judged: Judged) -> RenderableType:
-    table = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title="Regressions", title_justify="left"
-    )
-    for name in ("patch", "state", "kind", "what", "where", "confidence"):
-        table.add_column(name)
+    parts = [Text("Regressions", style="bold")]
     for one in judged.assessment.regressions:
-        places = ", ".join(f"{place.arch} {place.config}" for place in one.where)
-        table.add_row(
-            str(one.first_bad),
-            one.state.value,
-            one.kind.value,
-            Text(one.title),
-            places,
-            f"{one.confidence:.2f}",
-        )
-    return table
+        places = ", ".join(dict.fromkeys(f"{place.arch} {place.config}" for place in one.where))
+        sure = f"{one.state}, {one.kind}, confidence {one.confidence:.2f}"
+        parts.append(Text(f"  point {one.first_bad}: {one.title}", style=STYLES["FAIL"]))
+        parts.append(Text(f"    {sure}; {places}"))
+    return Group(*parts)
