@@ -12,6 +12,7 @@ by a small polynomial.
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -340,10 +341,12 @@ def _pattern(node: Node) -> str:
     """A regular expression that cannot take long on a short line."""
     text = node.text("a regular expression for a line")
     if len(text) > LONGEST_PATTERN or "\n" in text:
-        raise node.error(f"is longer than {LONGEST_PATTERN} characters or one line")
+        raise node.error(f"is longer than one line of {LONGEST_PATTERN} characters")
     try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():  # what Python will read in another way one day
+            warnings.simplefilter("error")
+            re.compile(text)
+    except (re.error, Warning, RecursionError, OverflowError) as error:
         raise node.error(f"not a regular expression: {error}") from error
     # What is left when escaped characters and character classes stand as one plain character each.
     bare = re.sub(r"\\[^0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", text)

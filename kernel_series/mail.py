@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kernel_series.content import NO_DATE, NOBODY, Patch
+from kernel_series.content import NO_DATE, NOBODY, Patch, commit_text
 from kernel_series.difftext import LARGEST_PATCH, first_diff_line, read_diff
 from kernel_series.errors import PatchUnreadable, quoted
 from kernel_series.files import MIB
@@ -30,7 +30,7 @@ _SUBJECT = re.compile(rb"^Subject:", re.MULTILINE | re.IGNORECASE)
 _REPLY = re.compile(r"(?:re|aw|sv|antw|fwd?)(?:\[\d+\])?:", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*\[([^\[\]]{0,200})\]")
 _NUMBER = re.compile(r"(?<!\d)(\d{1,4})/(\d{1,4})(?!\d)")
-_VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?!\d)", re.IGNORECASE)
+_VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?![a-z0-9])", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]+(.*)", re.IGNORECASE)
 _BREAK = re.compile(rb"diff -|Index: |---(?:\s*$| [^\s])")
 _MARKS = (">8", "8<", ">%", "%<")
@@ -201,7 +201,7 @@ def _split_body(body: bytes, charset: str) -> tuple[str, bytes | None]:
             message = []
     rest = body[start:]
     at = first_diff_line(rest)
-    return _decoded(b"\n".join(message), charset).strip(), None if at is None else rest[at:]
+    return commit_text(b"\n".join(message), charset).strip(), None if at is None else rest[at:]
 
 
 def _is_scissors(line: bytes) -> bool:
@@ -215,14 +215,6 @@ def _is_scissors(line: bytes) -> bool:
         and dashes >= 2
         and 3 * (dashes + 2 * marks) > len(text)
     )
-
-
-def _decoded(data: bytes, charset: str) -> str:
-    try:
-        text = data.decode(charset, "replace")
-    except (LookupError, ValueError):  # an unknown or ill-formed character set
-        text = data.decode("utf-8", "replace")
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
 
 
 def _in_body_headers(message: str) -> tuple[str, dict[str, str]]:
@@ -253,7 +245,7 @@ def _header(mail: email.message.Message, name: str) -> str:
     text = ""
     try:
         for part, charset in email.header.decode_header(value):
-            text += part if isinstance(part, str) else _decoded(part, charset or "utf-8")
+            text += part if isinstance(part, str) else commit_text(part, charset or "utf-8")
     except (email.errors.HeaderParseError, ValueError):
         text = str(value)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
