@@ -40,12 +40,14 @@ class Patch:
 class Content:
     """A series, read. `base` is what point 0 differs in from the base tree (empty unless derived).
 
-    `notes` are things that a report should show, such as a mail that was left out.
+    `notes` are things that a report should show, such as a mail that was left out. `base_subject`
+    says what point 0 is, where the source knows.
     """
 
     base: Change
     patches: tuple[Patch, ...]
     notes: tuple[str, ...] = ()
+    base_subject: str = ""
 
 
 def commit_text(data: bytes, charset: str) -> str:

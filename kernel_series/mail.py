@@ -34,6 +34,8 @@ _VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?![a-z0-9])", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]+(.*)", re.IGNORECASE)
 _BREAK = re.compile(rb"diff -|Index: |---(?:\s*$| [^\s])")
 _MARKS = (">8", "8<", ">%", "%<")
+# What the email package is known to raise on parameters like `name*0*=` that contradict each other.
+_EMAIL_FAULTS = (email.errors.MessageError, TypeError, LookupError, ValueError)
 _PATCH_TYPES = ("text/plain", "text/x-patch", "text/x-diff", "application/x-patch")
 
 
@@ -101,6 +103,8 @@ def read_mail(data: bytes, place: str) -> Mail:
         body, charset = _body(mail)
     except RecursionError as error:
         raise PatchUnreadable(place, "is nested too deeply") from error
+    except _EMAIL_FAULTS as error:
+        raise PatchUnreadable(place, "its MIME headers are damaged") from error
     headers = {key: _header(mail, key) for key in ("Subject", "From", "Date", "Message-Id")}
     message, diff = _split_body(body, charset)
     message, overrules = _in_body_headers(message)

@@ -79,11 +79,13 @@ def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> lis
             )
     by_number: dict[int, Mail] = {}
     for mail in mails:
-        number = mail.number or 0
+        number, total = mail.number or 0, mail.total or 0
+        if number > total:
+            raise SeriesError(place, f"{mail.title} is number {number}/{total}")
         if number in by_number:
             raise SeriesError(
                 place,
-                f"two patches are number {number}/{mail.total}",
+                f"two patches are number {number}/{total}",
                 f"{by_number[number].title} and {mail.title}",
             )
         by_number[number] = mail

@@ -42,6 +42,7 @@ int hit(int a)
 RECIPE = """\
 name: miniature
 title: "a feature in four steps"
+base: without the feature
 author: A <a@localhost>
 date: 2010-02-25T08:33:49-05:00
 steps:
@@ -108,6 +109,7 @@ def test_patches_name_what_they_touch(derived: Content) -> None:
     first = derived.patches[0]
     assert (first.subject, first.message) == ("core: Clean up a name", "Why.\n\nAnd more.")
     assert (first.author, first.date) == ("A <a@localhost>", "2010-02-25T08:33:49-05:00")
+    assert derived.base_subject == "without the feature"
     assert (first.origin, first.diff) == ("miniature: step 1", None)
 
 
@@ -118,7 +120,7 @@ def test_a_tree_that_does_not_fit(
     with pytest.raises(RecipeMisfit) as caught:
         derive(recipe, tree({**UNTOUCHED, "Kconfig": "config PROBES\n"}), run)
     assert (caught.value.file, caught.value.edit, caught.value.found) == ("Kconfig", 3, 0)
-    assert ":23: edit 3 of 3: Kconfig: 0 lines match" in str(caught.value)
+    assert ":24: edit 3 of 3: Kconfig: 0 lines match" in str(caught.value)
 
 
 def test_a_step_that_does_nothing(
@@ -127,6 +129,7 @@ def test_a_step_that_does_nothing(
     nothing = """\
 name: n
 title: t
+base: b
 author: A <a@localhost>
 date: 2010-02-25T08:33:49-05:00
 steps:
@@ -144,16 +147,14 @@ steps:
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("name: miniature\n", "", 'recipe.yml:1:1: key "name" is missing; known: name, title, '
-         'author, '
-         "date, steps, source"),
-        ("A <a@localhost>", "A", 'recipe.yml:3:9: author: found "A", wanted Name <mail>'),
-        ("2010-02-25T08:33:49-05:00", "2010", 'recipe.yml:4:7: date: found "2010", wanted a date '
+        ("name: miniature\n", "", 'recipe.yml:1:1: key "name" is missing; known: name, title, base, '
+         "author, date, steps, source"),
+        ("A <a@localhost>", "A", 'recipe.yml:4:9: author: found "A", wanted Name <mail>'),
+        ("2010-02-25T08:33:49-05:00", "2010", 'recipe.yml:5:7: date: found "2010", wanted a date '
          "like 2010-02-25T08:33:49-05:00"),
-        ('"core: Add a hook"', '"[PATCH] core"', "recipe.yml:13:14: steps[1].subject: starts "
-         "with a "
-         "bracket; leave [PATCH] out"),
-        ("    message: Why a hook.\n", "", 'recipe.yml:13:5: steps[1]: key "message" is missing; '
+        ('"core: Add a hook"', '"[PATCH] core"', "recipe.yml:14:14: steps[1].subject: starts with "
+         "a bracket; leave [PATCH] out"),
+        ("    message: Why a hook.\n", "", 'recipe.yml:14:5: steps[1]: key "message" is missing; '
          "known: subject, message, undo"),
     ],
 )  # fmt: skip

@@ -255,6 +255,11 @@ class TestHostile:
     def test_pieces_of_mail(self, pieces: list[str]) -> None:
         self.outcome("\n".join(pieces).encode("utf-8", "surrogatepass"))
 
+    def test_parameters_that_contradict_each_other(self) -> None:
+        data = b"Subject: x\nContent-Disposition: attachment; name*=a''b; name*0*=a''b\n\nx\n"
+        with pytest.raises(PatchUnreadable, match="its MIME headers are damaged"):
+            read(data)
+
     def test_nested_past_all_reason(self) -> None:
         data = b"Subject: x\n" + b"Content-Type: message/rfc822\n\n" * 5000
         with pytest.raises(PatchUnreadable, match="is nested too deeply"):

@@ -118,6 +118,7 @@ class TestMbox:
              "wanted [PATCH k/M] in its subject"),
             (box(PATCHES[0], mail("[PATCH v2 2/4]", 2)), 'mbox: "change 2" <22/4@x> is number 2/4; '
              "another patch is number 1/3"),
+            (box(*PATCHES, mail("[PATCH v2 4/3]", 4)), 'mbox: "change 4" <44/3@x> is number 4/3'),
             (box(COVER, REPLY), "mbox: there is no patch in it"),
             ("", "mbox: b holds no mail"),
             ("\x1f\x8b\x08", "mbox: b is compressed; gunzip it first"),
