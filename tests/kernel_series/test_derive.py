@@ -147,8 +147,8 @@ steps:
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("name: miniature\n", "", 'recipe.yml:1:1: key "name" is missing; known: name, title, base, '
-         "author, date, steps, source"),
+        ("name: miniature\n", "", 'recipe.yml:1:1: key "name" is missing; known: name, title, '
+         "base, author, date, steps, source"),
         ("A <a@localhost>", "A", 'recipe.yml:4:9: author: found "A", wanted Name <mail>'),
         ("2010-02-25T08:33:49-05:00", "2010", 'recipe.yml:5:7: date: found "2010", wanted a date '
          "like 2010-02-25T08:33:49-05:00"),
