@@ -94,7 +94,7 @@ def looks_like_mail(data: bytes) -> bool:
 
 
 def read_mail(data: bytes, place: str) -> Mail:
-    """Take one mail apart. Raises PatchUnreadable if it is too large or nested past all reason."""
+    """Take one mail apart. Raises PatchUnreadable if it is too large or damaged."""
     if len(data) > LARGEST_MAIL:
         raise PatchUnreadable(place, f"the mail is larger than {LARGEST_MAIL // MIB} MiB")
     data = re.sub(rb"\A(?:From [^\n]*\n)", b"", _unix_lines(data))
@@ -108,16 +108,17 @@ def read_mail(data: bytes, place: str) -> Mail:
     headers = {key: _header(mail, key) for key in ("Subject", "From", "Date", "Message-Id")}
     message, diff = _split_body(body, charset)
     message, overrules = _in_body_headers(message)
-    full_subject = overrules.get("subject", headers["Subject"])
-    version, number, total = _tag(
-        headers["Subject"] if _tag(full_subject)[1] is None else full_subject
-    )
+    subject, brackets, reply = _opening(headers["Subject"])
+    if "subject" in overrules:
+        subject, more, _ = _opening(overrules["subject"])
+        brackets += more
+    version, number, total = _tag(brackets)
     return Mail(
-        subject=_clean_subject(full_subject) or "(no subject)",
+        subject=subject or "(no subject)",
         version=version,
         number=number,
         total=total,
-        reply=_REPLY.match(headers["Subject"]) is not None,
+        reply=reply,
         author=_author(overrules.get("from", headers["From"])),
         date=_date(overrules.get("date", headers["Date"])),
         message_id=headers["Message-Id"].strip("<>")[:200],
@@ -133,12 +134,12 @@ def read_plain(data: bytes, name: str) -> Mail:
     author = re.search(r"^(?:From|Author):[ \t]*(\S.*)", message, re.MULTILINE)
     first = described[1] if described else message.partition("\n")[0] or name
     return Mail(
-        subject=_clean_subject(first) or name,
+        subject=_opening(_one_line(first))[0] or name,
         version=1,
         number=None,
         total=None,
         reply=False,
-        author=_author(author[1] if author else ""),
+        author=_author(_one_line(author[1]) if author else ""),
         date=NO_DATE,
         message_id="",
         message=message,
@@ -230,12 +231,15 @@ def _in_body_headers(message: str) -> tuple[str, dict[str, str]]:
         match = _IN_BODY.match(line)
         if match and match[1].lower() not in found:
             last = match[1].lower()
-            found[last] = match[2].strip()
+            found[last] = match[2]
         elif last and line[:1] in (" ", "\t"):
-            found[last] += " " + line.strip()
+            found[last] += line
         else:
-            return "\n".join(lines[index:]).strip(), found
-    return "", found
+            lines = lines[index:]
+            break
+    else:
+        lines = []
+    return "\n".join(lines).strip(), {key: _one_line(value) for key, value in found.items()}
 
 
 # --- the headers ---------------------------------------------------------------------------------
@@ -252,34 +256,36 @@ def _header(mail: email.message.Message, name: str) -> str:
             text += part if isinstance(part, str) else commit_text(part, charset or "utf-8")
     except (email.errors.HeaderParseError, ValueError):
         text = str(value)
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _tag(subject: str) -> tuple[int, int | None, int | None]:
-    """(version, number, total) from [PATCH v8 3/9] at the start of a subject."""
+def _opening(subject: str) -> tuple[str, list[str], bool]:
+    """A subject without what git-am takes off its start: (rest, [brackets], whether a `Re:`)."""
+    rest = subject.strip()
+    brackets: list[str] = []
+    reply = False
+    while match := (_BRACKET.match(rest) or _REPLY.match(rest)):
+        if match.re is _BRACKET:
+            brackets.append(match[1])
+        else:
+            reply = True
+        rest = rest[match.end() :].lstrip()
+    return rest[:LONGEST_SUBJECT], brackets, reply
+
+
+def _tag(brackets: list[str]) -> tuple[int, int | None, int | None]:
+    """(version, number, total) from what stands in [PATCH v8 3/9]."""
     version, number, total = 1, None, None
-    for bracket in _brackets(subject):
+    for bracket in brackets:
         if match := _NUMBER.search(bracket):
             number, total = int(match[1]), int(match[2])
         if match := _VERSION.search(bracket):
             version = int(match[1])
     return version, number, total
-
-
-def _brackets(subject: str) -> list[str]:
-    rest, found = _REPLY.sub("", subject, count=1), []
-    while match := _BRACKET.match(rest):
-        found.append(match[1])
-        rest = rest[match.end() :]
-    return found
-
-
-def _clean_subject(subject: str) -> str:
-    """Without `Re:` and every leading [bracket], as git-am makes it."""
-    rest = subject.strip()
-    while match := (_REPLY.match(rest) or _BRACKET.match(rest)):
-        rest = rest[match.end() :].lstrip()
-    return rest[:LONGEST_SUBJECT]
 
 
 def _author(text: str) -> str:

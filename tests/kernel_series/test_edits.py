@@ -281,6 +281,9 @@ BAD_EDITS = [
     ("[{file: f, cut: {from: 'a?a?a?', to: b}}]", "1:24: [0].cut.from: has more than 2 repeats "
      "(* + ? {) or 4 alternatives; keep it plain"),
     ("[{file: f, cut: {from: '[*+?]\\*.*', to: b}}]", None),
+    ("[{file: f, cut: {from: '\\[[a-z]\\[*', to: b}}]", None),
+    ("[{file: f, cut: {from: '[[a]', to: b}}]", "1:24: [0].cut.from: has a character class that "
+     "Python warns of; escape what is in it"),
     ("[{file: f, cut: {from: " + "a" * 201 + ", to: b}}]", "1:24: [0].cut.from: is longer than "
      "one line "
      "of 200 characters"),

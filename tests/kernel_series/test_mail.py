@@ -130,6 +130,7 @@ def test_authors(header: str, wanted: str) -> None:
         ("[RFC][PATCH 1/3] [tip:x] y", "y", (1, 1, 3)),
         ("Re: [PATCH V4 2/3] y", "y", (4, 2, 3)),
         ("=?utf-8?q?=5BPATCH_0/2=5D_t=C3=A9st?=", "tést", (1, 0, 2)),
+        ("[list] Re: [PATCH 1/2] y", "y", (1, 1, 2)),
         ("x [PATCH 1/2]", "x [PATCH 1/2]", (1, None, None)),
         ("[PATCH net-v6next 1/2] y", "y", (1, 1, 2)),
         ("", "(no subject)", (1, None, None)),
@@ -138,7 +139,7 @@ def test_authors(header: str, wanted: str) -> None:
 def test_subjects(subject: str, clean: str, tag: tuple[int, int | None, int | None]) -> None:
     got = read(mail(f"From: a@b\nSubject: {subject}\n"))
     assert (got.subject, (got.version, got.number, got.total)) == (clean, tag)
-    assert got.reply == subject.startswith("Re:")
+    assert got.reply == ("Re:" in subject)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_dates_that_git_could_not_store(date: str) -> None:
 def test_body_overrules_headers_and_scissors_cut() -> None:
     body = (
         "Hello,\nhere it is.\n\n-- >8 --\nFrom: Real Author <real@x>\n"
-        "Subject: [PATCH v9 1/2] real subject\n\nThe message.\n" + STAT + DIFF
+        "Subject: [PATCH v9 1/2]\n real\tsubject\n\nThe message.\n" + STAT + DIFF
     )
     got = read(mail(body=body))
     assert (got.author, got.subject) == ("Real Author <real@x>", "real subject")
