@@ -13,9 +13,11 @@ from kernel_series.tree import Tree
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "kernel_source: needs an untouched kernel tree, named by KERNEL_SOURCE"
-    )
+    for marker in [
+        "kernel_source: needs an untouched kernel tree, named by KERNEL_SOURCE",
+        "kernel_history: needs a clone of the kernel's history, named by KERNEL_HISTORY",
+    ]:
+        config.addinivalue_line("markers", marker)
 
 
 def _run(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None) -> Ran:
@@ -63,6 +65,15 @@ def kernel_source() -> Tree:
     if not folder:
         pytest.skip("KERNEL_SOURCE does not name an untouched kernel tree")
     return FolderTree(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def kernel_history() -> Path:
+    """The clone that KERNEL_HISTORY names: a bare repository, or the .git of another one."""
+    folder = os.environ.get("KERNEL_HISTORY")
+    if not folder:
+        pytest.skip("KERNEL_HISTORY does not name a clone of the kernel's history")
+    return Path(folder)
 
 
 @pytest.fixture

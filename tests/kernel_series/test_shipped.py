@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The series that ship: their manifests load, and the derived one fits a real kernel tree.
+"""The series that ship: their manifests load, the derived one fits a tree, that of 2010 applies.
 
-The tests marked kernel_source need an untouched Debian tree:
+The tests marked kernel_source need an untouched Debian tree, kernel_history a clone:
 KERNEL_SOURCE=/path/to/linux-source-6.12 pytest -m kernel_source tests/kernel_series
+KERNEL_HISTORY=/path/to/linux/.git pytest -m kernel_history tests/kernel_series
 """
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,37 @@ def test_jump_optimization_v8() -> None:
     assert manifest.matrix.arch == ("x86_64", "i386")
     [feature] = manifest.features
     assert (feature.introduced_by, feature.unsupported_with) == (8, ("PREEMPT",))
+
+
+@pytest.mark.kernel_history
+def test_the_patches_of_2010_apply_in_order(kernel_history: Path, run: Run, tmp_path: Path) -> None:
+    """On the base that the manifest names, each gives the tree of the commit that it was."""
+    manifest = load(SHIPPED / "jump-optimization-v8/series.yml")
+    content = read_series(manifest, run, repository=kernel_history)
+    scratch = tmp_path / "scratch.git"
+    environment = {
+        **os.environ,
+        "GIT_DIR": str(scratch),
+        "GIT_INDEX_FILE": str(tmp_path / "index"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(kernel_history / "objects"),
+    }
+
+    def git(*arguments: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            ["git", *arguments], env=environment, input=stdin, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    git("init", "-q", "--bare", str(scratch))
+    assert manifest.base.ref is not None
+    git("read-tree", manifest.base.ref)
+    for patch in content.patches:
+        assert patch.diff is not None
+        git("apply", "--cached", "--whitespace=nowarn", "-", stdin=patch.diff)
+        commit = patch.origin.removeprefix("commit ")
+        assert git("write-tree") == git("rev-parse", f"{commit}^{{tree}}")
+    same = [number for number in range(9) if content.patches[number].subject == SUBJECTS[number]]
+    assert same == [0, 1, 2, 3, 4, 5, 7, 8]  # the seventh is named for what stands in its place
 
 
 @pytest.fixture(scope="module")
