@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a patch source gives: patches in order, and what they start from."""
 
+import re
 from dataclasses import dataclass
 
 from kernel_series.tree import Change
@@ -8,6 +9,8 @@ from kernel_series.tree import Change
 # For patches that do not say; fixed, so that the commits made from a series are the same each time.
 NOBODY = "unknown <unknown@localhost>"
 NO_DATE = "2000-01-01T00:00:00+00:00"
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,20 @@ class Patch:
 class Content:
     """A series, read. `base` is what point 0 differs in from the base tree (empty unless derived).
 
-    `notes` are things that a report should show, such as a mail that was left out.
+    `notes` are things that a report should show, such as a mail that was left out. `base_subject`
+    says what point 0 is, where the source knows.
     """
 
     base: Change
     patches: tuple[Patch, ...]
     notes: tuple[str, ...] = ()
+    base_subject: str = ""
+
+
+def commit_text(data: bytes, charset: str) -> str:
+    """Text of a commit or mail. Never fails; control characters are left out."""
+    try:
+        text = data.decode(charset, "replace")
+    except (LookupError, ValueError):  # an unknown or ill-formed character set
+        text = data.decode("utf-8", "replace")
+    return _CONTROL.sub("", text)

@@ -4,10 +4,10 @@
 A definition starts on a line whose first column holds a letter or `_` (kernel style: nothing but
 file-scope code stands there) and that holds the name as a whole word. It is one of
 
-    type name(arguments) attributes {       a function; the type may stand on the line before
-    MACRO(name, ...) {                      a function made by a macro in capitals
-    (SYSCALL_DEFINE...) struct name {                           also union and enum type name[...]
-    attributes = {           an object with an initialiser
+    type name(arguments) attributes {   a function; its type may stand on the line before
+    MACRO(name, ...) {                  a function made by a macro, such as SYSCALL_DEFINE1
+    struct name {                       also union and enum
+    type name[...] attributes = {       an object with an initialiser
 
 A prototype, a declaration or a call ends in `;` before any `{` comes, and that is how they are
 told apart. Comments, strings and character constants are blanked out first, so that no brace in
@@ -25,8 +25,7 @@ LONGEST_LINE = 1000  # of a line that can define something
 MOST_WORDS = 4  # times that such a line is looked at for one name: `struct x *x(struct x *x)`
 LONGEST_SIGNATURE = 2000  # characters from the name to its `{`
 
-# Every alternative also matches when its end is missing, so the scan of a hostile file stays
-# linear.
+# Every alternative also matches where its end is missing: so the scan of any file is linear.
 _QUIET = re.compile(
     r"""/\*.*?(?:\*/|\Z) | //[^\n]* | "(?:\\.|[^"\\\n])*"? | '(?:\\.|[^'\\\n])*'?""",
     re.DOTALL | re.VERBOSE,

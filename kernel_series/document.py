@@ -35,7 +35,6 @@ class Node:
     line: int
     column: int
     value: Value
-    plain: bool = True  # a scalar without quotes
 
     @property
     def place(self) -> str:
@@ -110,11 +109,10 @@ class Node:
     def number(self, least: int) -> int:
         """A whole number."""
         wanted = f"wanted a whole number, {least} or more"
-        if not isinstance(self.value, str) or not self.plain:
+        digits = isinstance(self.value, str) and re.fullmatch(r"[0-9]{1,9}", self.value)
+        if not digits or int(digits[0]) < least:
             raise self.error(f"found {self.found()}, {wanted}")
-        if not re.fullmatch(r"[0-9]{1,9}", self.value) or int(self.value) < least:
-            raise self.error(f"found {self.found()}, {wanted}")
-        return int(self.value)
+        return int(digits[0])
 
     def matching(self, pattern: str | re.Pattern[str], what: str) -> str:
         """A scalar that matches the whole of `pattern`."""
@@ -212,31 +210,36 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
 
-def _node(node: yaml.Node, file: str, key: str) -> Node:
-    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+def _node(node: yaml.Node, file: str, key: str, key_node: yaml.Node | None = None) -> Node:
+    # A value that starts on a later line than its key is reported where its key stands.
+    mark = node.start_mark
+    if key_node is not None and key_node.start_mark.line != mark.line:
+        mark = key_node.start_mark
     value: Value
-    plain = False
     if isinstance(node, yaml.ScalarNode):
-        plain = node.style is None
-        value = None if plain and node.value in NULLS else node.value
+        value = None if node.style is None and node.value in NULLS else node.value
         if value is not None and any("\ud800" <= c <= "\udfff" for c in value):
-            raise SeriesError(f"{file}:{line}:{column}", "an escape names half a character")
+            raise SeriesError(f"{file}:{mark.line + 1}", "an escape names half a character")
     elif isinstance(node, yaml.SequenceNode):
         value = tuple(_node(item, file, f"{key}[{i}]") for i, item in enumerate(node.value))
     else:
-        entries: dict[str, Node] = {}
-        for key_node, value_node in node.value:
-            here = _node(key_node, file, key)
-            if not isinstance(here.value, str):
-                raise here.error(f"found {here.found()} for a key, wanted a word")
-            word = here.value if NAME.fullmatch(here.value) else quoted(here.value)
-            inner = _node(value_node, file, f"{key}.{word}" if key else word)
-            if here.value in entries:
-                first = entries[here.value].line
-                raise SeriesError(here.place, f"{inner.key}: given twice", f"first on line {first}")
-            entries[here.value] = inner
-        value = entries
-    return Node(file, key, line, column, value, plain)
+        value = _entries(node.value, file, key)
+    return Node(file, key, mark.line + 1, mark.column + 1, value)
+
+
+def _entries(pairs: list[tuple[yaml.Node, yaml.Node]], file: str, key: str) -> dict[str, Node]:
+    entries: dict[str, Node] = {}
+    for key_node, value_node in pairs:
+        here = _node(key_node, file, key)
+        if not isinstance(here.value, str):
+            raise here.error(f"found {here.found()} for a key, wanted a word")
+        word = here.value if NAME.fullmatch(here.value) else quoted(here.value)
+        inner = _node(value_node, file, f"{key}.{word}" if key else word, key_node)
+        if here.value in entries:
+            first = entries[here.value].line
+            raise SeriesError(here.place, f"{inner.key}: given twice", f"first on line {first}")
+        entries[here.value] = inner
+    return entries
 
 
 def _known(required: Collection[str], optional: Collection[str]) -> str:

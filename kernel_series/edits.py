@@ -31,6 +31,7 @@ MOST_REPEATS = 2
 MOST_ALTERNATIVES = 4
 
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+_CLASS = r"\[\^?\]?[^\]]*(?:\]|$)"
 _UNIFDEF_OPTION = rf"-[UD]{_IDENTIFIER}(=[A-Za-z0-9_]{{1,64}})?"
 
 
@@ -340,16 +341,19 @@ def _pattern(node: Node) -> str:
     """A regular expression that cannot take long on a short line."""
     text = node.text("a regular expression for a line")
     if len(text) > LONGEST_PATTERN or "\n" in text:
-        raise node.error(f"is longer than {LONGEST_PATTERN} characters or one line")
+        raise node.error(f"is longer than one line of {LONGEST_PATTERN} characters")
+    # Escaped characters first, then whole classes, stand as one plain character each.
+    unescaped = re.sub(r"\\[^0-9]", "x", text)
+    bare = re.sub(_CLASS, "x", unescaped)
+    if re.search(r"\)\s*[*+?{]|\(\?|\\[0-9]", bare):
+        raise node.error("repeats a group, looks around or refers back", "keep it plain")
+    if any(re.search(r"\[|--|&&|\|\||~~", inside[1:]) for inside in re.findall(_CLASS, unescaped)):
+        raise node.error("has a character class that Python warns of", "escape what is in it")
+    if len(re.findall(r"[*+?{]", bare)) > MOST_REPEATS or bare.count("|") > MOST_ALTERNATIVES:
+        limits = f"{MOST_REPEATS} repeats (* + ? {{) or {MOST_ALTERNATIVES} alternatives"
+        raise node.error(f"has more than {limits}", "keep it plain")
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise node.error(f"not a regular expression: {error}") from error
-    # What is left when escaped characters and character classes stand as one plain character each.
-    bare = re.sub(r"\\[^0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", text)
-    if re.search(r"\)\s*[*+?{]|\(\?|\\[0-9]", bare):
-        raise node.error("repeats a group, looks around or refers back", "keep it plain")
-    if len(re.findall(r"[*+?{]", bare)) > MOST_REPEATS or bare.count("|") > MOST_ALTERNATIVES:
-        limits = f"{MOST_REPEATS} repeats (* + ? {{) or {MOST_ALTERNATIVES} alternatives"
-        raise node.error(f"has more than {limits}", "keep it plain")
     return text

@@ -20,12 +20,15 @@ def read_file(path: Path, limit: int, place: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise SeriesError(place, f"cannot read {quoted(str(path))}: {_reason(error)}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
+    try:
+        mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise SeriesError(place, f"{quoted(str(path))} is {kind}", "name a file")
-        data = file.read(limit + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise SeriesError(place, f"{quoted(str(path))} is larger than {limit // KIB} KiB")
     return data
@@ -34,19 +37,20 @@ def read_file(path: Path, limit: int, place: str) -> bytes:
 def resolve(folder: Path, text: str, place: str, *, confined: bool) -> Path:
     """The path that `text` names, seen from `folder`. It must exist.
 
-    With `confined` it must lie in `folder` after every symbolic link on the way was followed.
+    With `confined` it must lie in `folder` after every symbolic link on the way was followed; what
+    lies outside is refused before it is looked for, so that nobody learns what files there are.
     """
     try:
-        path = (folder / text).resolve(strict=True)
+        path = (folder / text).resolve()
+        if confined and not path.is_relative_to(folder.resolve()):
+            raise SeriesError(
+                place,
+                f"{quoted(text)} lies outside the folder it is named in",
+                "only files below that folder are taken here",
+            )
+        return path.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise SeriesError(place, f"cannot find {quoted(text)}: {_reason(error)}") from error
-    if confined and not path.is_relative_to(folder.resolve()):
-        raise SeriesError(
-            place,
-            f"{quoted(text)} lies outside the folder of the series",
-            "a series that was uploaded may only name files it brought along",
-        )
-    return path
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kernel_series.content import NO_DATE, NOBODY, Patch
+from kernel_series.content import NO_DATE, NOBODY, Patch, commit_text
 from kernel_series.difftext import LARGEST_PATCH, first_diff_line, read_diff
 from kernel_series.errors import PatchUnreadable, quoted
 from kernel_series.files import MIB
@@ -30,10 +30,12 @@ _SUBJECT = re.compile(rb"^Subject:", re.MULTILINE | re.IGNORECASE)
 _REPLY = re.compile(r"(?:re|aw|sv|antw|fwd?)(?:\[\d+\])?:", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*\[([^\[\]]{0,200})\]")
 _NUMBER = re.compile(r"(?<!\d)(\d{1,4})/(\d{1,4})(?!\d)")
-_VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?!\d)", re.IGNORECASE)
+_VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?![a-z0-9])", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]+(.*)", re.IGNORECASE)
 _BREAK = re.compile(rb"diff -|Index: |---(?:\s*$| [^\s])")
 _MARKS = (">8", "8<", ">%", "%<")
+# What the email package is known to raise on parameters like `name*0*=` that contradict each other.
+_EMAIL_FAULTS = (email.errors.MessageError, TypeError, LookupError, ValueError)
 _PATCH_TYPES = ("text/plain", "text/x-patch", "text/x-diff", "application/x-patch")
 
 
@@ -92,7 +94,7 @@ def looks_like_mail(data: bytes) -> bool:
 
 
 def read_mail(data: bytes, place: str) -> Mail:
-    """Take one mail apart. Raises PatchUnreadable if it is too large or nested past all reason."""
+    """Take one mail apart. Raises PatchUnreadable if it is too large or damaged."""
     if len(data) > LARGEST_MAIL:
         raise PatchUnreadable(place, f"the mail is larger than {LARGEST_MAIL // MIB} MiB")
     data = re.sub(rb"\A(?:From [^\n]*\n)", b"", _unix_lines(data))
@@ -101,19 +103,22 @@ def read_mail(data: bytes, place: str) -> Mail:
         body, charset = _body(mail)
     except RecursionError as error:
         raise PatchUnreadable(place, "is nested too deeply") from error
+    except _EMAIL_FAULTS as error:
+        raise PatchUnreadable(place, "its MIME headers are damaged") from error
     headers = {key: _header(mail, key) for key in ("Subject", "From", "Date", "Message-Id")}
     message, diff = _split_body(body, charset)
     message, overrules = _in_body_headers(message)
-    full_subject = overrules.get("subject", headers["Subject"])
-    version, number, total = _tag(
-        headers["Subject"] if _tag(full_subject)[1] is None else full_subject
-    )
+    subject, brackets, reply = _opening(headers["Subject"])
+    if "subject" in overrules:
+        subject, more, _ = _opening(overrules["subject"])
+        brackets += more
+    version, number, total = _tag(brackets)
     return Mail(
-        subject=_clean_subject(full_subject) or "(no subject)",
+        subject=subject or "(no subject)",
         version=version,
         number=number,
         total=total,
-        reply=_REPLY.match(headers["Subject"]) is not None,
+        reply=reply,
         author=_author(overrules.get("from", headers["From"])),
         date=_date(overrules.get("date", headers["Date"])),
         message_id=headers["Message-Id"].strip("<>")[:200],
@@ -129,12 +134,12 @@ def read_plain(data: bytes, name: str) -> Mail:
     author = re.search(r"^(?:From|Author):[ \t]*(\S.*)", message, re.MULTILINE)
     first = described[1] if described else message.partition("\n")[0] or name
     return Mail(
-        subject=_clean_subject(first) or name,
+        subject=_opening(_one_line(first))[0] or name,
         version=1,
         number=None,
         total=None,
         reply=False,
-        author=_author(author[1] if author else ""),
+        author=_author(_one_line(author[1]) if author else ""),
         date=NO_DATE,
         message_id="",
         message=message,
@@ -201,7 +206,7 @@ def _split_body(body: bytes, charset: str) -> tuple[str, bytes | None]:
             message = []
     rest = body[start:]
     at = first_diff_line(rest)
-    return _decoded(b"\n".join(message), charset).strip(), None if at is None else rest[at:]
+    return commit_text(b"\n".join(message), charset).strip(), None if at is None else rest[at:]
 
 
 def _is_scissors(line: bytes) -> bool:
@@ -217,14 +222,6 @@ def _is_scissors(line: bytes) -> bool:
     )
 
 
-def _decoded(data: bytes, charset: str) -> str:
-    try:
-        text = data.decode(charset, "replace")
-    except (LookupError, ValueError):  # an unknown or ill-formed character set
-        text = data.decode("utf-8", "replace")
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
-
-
 def _in_body_headers(message: str) -> tuple[str, dict[str, str]]:
     """From:, Subject: and Date: at the top of a body overrule the mail's own headers."""
     lines = message.split("\n")
@@ -234,12 +231,15 @@ def _in_body_headers(message: str) -> tuple[str, dict[str, str]]:
         match = _IN_BODY.match(line)
         if match and match[1].lower() not in found:
             last = match[1].lower()
-            found[last] = match[2].strip()
+            found[last] = match[2]
         elif last and line[:1] in (" ", "\t"):
-            found[last] += " " + line.strip()
+            found[last] += line
         else:
-            return "\n".join(lines[index:]).strip(), found
-    return "", found
+            lines = lines[index:]
+            break
+    else:
+        lines = []
+    return "\n".join(lines).strip(), {key: _one_line(value) for key, value in found.items()}
 
 
 # --- the headers ---------------------------------------------------------------------------------
@@ -253,37 +253,39 @@ def _header(mail: email.message.Message, name: str) -> str:
     text = ""
     try:
         for part, charset in email.header.decode_header(value):
-            text += part if isinstance(part, str) else _decoded(part, charset or "utf-8")
+            text += part if isinstance(part, str) else commit_text(part, charset or "utf-8")
     except (email.errors.HeaderParseError, ValueError):
         text = str(value)
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _tag(subject: str) -> tuple[int, int | None, int | None]:
-    """(version, number, total) from [PATCH v8 3/9] at the start of a subject."""
+def _opening(subject: str) -> tuple[str, list[str], bool]:
+    """A subject without what git-am takes off its start: (rest, [brackets], whether a `Re:`)."""
+    rest = subject.strip()
+    brackets: list[str] = []
+    reply = False
+    while match := (_BRACKET.match(rest) or _REPLY.match(rest)):
+        if match.re is _BRACKET:
+            brackets.append(match[1])
+        else:
+            reply = True
+        rest = rest[match.end() :].lstrip()
+    return rest[:LONGEST_SUBJECT], brackets, reply
+
+
+def _tag(brackets: list[str]) -> tuple[int, int | None, int | None]:
+    """(version, number, total) from what stands in [PATCH v8 3/9]."""
     version, number, total = 1, None, None
-    for bracket in _brackets(subject):
+    for bracket in brackets:
         if match := _NUMBER.search(bracket):
             number, total = int(match[1]), int(match[2])
         if match := _VERSION.search(bracket):
             version = int(match[1])
     return version, number, total
-
-
-def _brackets(subject: str) -> list[str]:
-    rest, found = _REPLY.sub("", subject, count=1), []
-    while match := _BRACKET.match(rest):
-        found.append(match[1])
-        rest = rest[match.end() :]
-    return found
-
-
-def _clean_subject(subject: str) -> str:
-    """Without `Re:` and every leading [bracket], as git-am makes it."""
-    rest = subject.strip()
-    while match := (_REPLY.match(rest) or _BRACKET.match(rest)):
-        rest = rest[match.end() :].lstrip()
-    return rest[:LONGEST_SUBJECT]
 
 
 def _author(text: str) -> str:

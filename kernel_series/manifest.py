@@ -25,8 +25,8 @@ NOT_YET = {"lore": "save the thread (`b4 mbox MESSAGE-ID`) and name the file wit
 
 KCONFIG = re.compile(r"(?!CONFIG_)[A-Za-z0-9_]{1,128}")
 REVISION = re.compile(r"(?!-)[0-9A-Za-z._/^~@{}+-]{1,200}")
-URL = re.compile(r"(https?|git|ssh)://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]{1,1000}")
-SCP_LIKE = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+:(?!:)[^\s:]+")
+URL = re.compile(r"(https?|git|ssh)://(?!-)[A-Za-z0-9._~:/?#@!$&()*+,;=%-]{1,1000}")
+SCP_LIKE = re.compile(r"([A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]*:(?!:)[^\s:]+")
 
 
 @dataclass(frozen=True)

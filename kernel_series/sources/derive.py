@@ -16,7 +16,7 @@ from kernel_series import document
 from kernel_series.content import Content, Patch
 from kernel_series.document import Node
 from kernel_series.edits import Edit, apply, read_edits
-from kernel_series.errors import SeriesError
+from kernel_series.errors import SeriesError, printable
 from kernel_series.run import Run
 from kernel_series.sources import Request
 from kernel_series.tree import Change, Overlay, Tree
@@ -35,12 +35,16 @@ class Step:
 
 @dataclass(frozen=True)
 class DeriveRecipe:
-    """How to take a series out of a tree. `author` and `date` go into every patch of it."""
+    """How to take a series out of a tree.
+
+    `base` is the subject of point 0; `author` and `date` go into every patch.
+    """
 
     path: Path
     name: str
     title: str
     source: str
+    base: str
     author: str
     date: str
     steps: tuple[Step, ...]
@@ -48,7 +52,9 @@ class DeriveRecipe:
 
 def load_derive(path: Path) -> DeriveRecipe:
     """Read a derive recipe. Raises SeriesError."""
-    keys = document.load(path).mapping(("name", "title", "author", "date", "steps"), ("source",))
+    keys = document.load(path).mapping(
+        ("name", "title", "base", "author", "date", "steps"), ("source",)
+    )
     steps = tuple(_step(item) for item in keys["steps"].items())
     if not steps:
         raise keys["steps"].error("is empty", "a derived series needs at least one step")
@@ -57,6 +63,7 @@ def load_derive(path: Path) -> DeriveRecipe:
         name=keys["name"].name(),
         title=keys["title"].line_of_text(),
         source=keys["source"].line_of_text() if "source" in keys else "own",
+        base=keys["base"].line_of_text(),
         author=keys["author"].matching(r"[^<>]{1,100} <[^<>@ ]+@[^<>@ ]+>", "Name <mail>"),
         date=keys["date"].matching(
             r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "a date like 2010-02-25T08:33:49-05:00"
@@ -67,7 +74,7 @@ def load_derive(path: Path) -> DeriveRecipe:
 
 def derive(recipe: DeriveRecipe, tree: Tree, run: Run) -> Content:
     """Point 0 and the patches up to the untouched `tree`. Raises RecipeMisfit."""
-    place = str(recipe.path)
+    place = printable(str(recipe.path))
     undone: dict[str, bytes | None] = {}  # what differs from the untouched tree so far
     changes: list[Change] = []
     for step in reversed(recipe.steps):
@@ -94,7 +101,7 @@ def derive(recipe: DeriveRecipe, tree: Tree, run: Run) -> Content:
         )
     )
     base = Change({path: new for path, new in undone.items() if new != tree.read(path)}, place)
-    return Content(base, patches)
+    return Content(base, patches, base_subject=recipe.base)
 
 
 def read(request: Request) -> Content:

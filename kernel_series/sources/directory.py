@@ -14,7 +14,7 @@ from kernel_series.files import MIB, read_file, resolve
 from kernel_series.mail import LARGEST_MAIL, Mail, looks_like_mail, read_mail, read_plain
 from kernel_series.sources import Request
 from kernel_series.sources.mbox import in_order
-from kernel_series.tree import Change, check_path
+from kernel_series.tree import Change
 
 NAMES_A_PATH = True
 
@@ -42,7 +42,7 @@ def _quilt(series: Path, request: Request) -> tuple[Patch, ...]:
             raise SeriesError(
                 at, f"option {quoted(' '.join(options))} is not taken", "refresh with -p1"
             )
-        path = resolve(series.parent, check_path(name, at), at, confined=True)
+        path = resolve(series.parent, name, at, confined=True)
         patches.append(_mail(path, name, at).patch(f"{request.place}: {name}"))
     return tuple(patches)
 
@@ -58,7 +58,7 @@ def _numbered(folder: Path, request: Request) -> tuple[Patch, ...]:
     for name in names:
         path = resolve(folder, name, request.place, confined=request.confined)
         mail = _mail(path, name, f"{request.place}: {name}")
-        if mail.number != 0 or mail.diff is not None:  # not the cover letter
+        if mail.number != 0:  # the cover letter
             mails[name] = mail
     if any(mail.number is not None for mail in mails.values()):
         ordered = in_order(list(mails.values()), (), request.place)

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from kernel_series.content import NO_DATE, Content, Patch
+from kernel_series.content import NO_DATE, Content, Patch, commit_text
 from kernel_series.difftext import read_diff
 from kernel_series.errors import SeriesError, printable, quoted
 from kernel_series.run import Ran, Run, first_line, run_tool
@@ -101,17 +101,10 @@ class _Git:
         headers, _, message = raw.partition(b"\n\n")
         fields = dict(line.partition(b" ")[::2] for line in reversed(headers.split(b"\n")))
         charset = fields.get(b"encoding", b"utf-8").decode("ascii", "replace")
-        author, date = _author(_decoded(fields.get(b"author", b""), charset))
-        subject, _, body = _decoded(message, charset).strip("\n").partition("\n\n")
+        author, date = _author(commit_text(fields.get(b"author", b""), charset))
+        subject, _, body = commit_text(message, charset).strip("\n").partition("\n\n")
         subject = " ".join(printable(subject.replace("\n", " ")).split())
         return Patch(subject or "(no subject)", author, date, body.strip(), diff, None, origin)
-
-
-def _decoded(data: bytes, charset: str) -> str:
-    try:
-        return data.decode(charset, "replace")
-    except (LookupError, ValueError):
-        return data.decode("utf-8", "replace")
 
 
 def _author(line: str) -> tuple[str, str]:

@@ -30,15 +30,16 @@ def read(request: Request) -> Content:
     ]
     if not mails:
         raise SeriesError(request.place, f"{request.path.name} holds no mail")
-    with_diff = [mail for mail in mails if mail.diff is not None]
-    notes = tuple(
-        f"left out the reply {mail.title}, which holds a diff" for mail in with_diff if mail.reply
-    )
-    posted = [mail for mail in mails if not mail.reply]
+    posted = [mail for mail in mails if not mail.reply and mail.number != 0]
     ordered = in_order(
-        _of_one_version([mail for mail in with_diff if not mail.reply], request),
+        _of_one_version([mail for mail in posted if mail.diff is not None], request),
         [mail for mail in posted if mail.diff is None],
         request.place,
+    )
+    notes = tuple(
+        f"left out the reply {mail.title}, which holds a diff"
+        for mail in mails
+        if mail.reply and mail.diff is not None
     )
     patches = tuple(
         mail.patch(f"{request.place}: {mail.message_id or mail.subject}") for mail in ordered
@@ -70,7 +71,7 @@ def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> lis
             raise SeriesError(
                 place, f"{mail.title} has no number", "wanted [PATCH k/M] in its subject"
             )
-        if mail.number == 0 or mail.total != mails[0].total:
+        if mail.total != mails[0].total:
             raise SeriesError(
                 place,
                 f"{mail.title} is number {mail.number}/{mail.total}",
@@ -78,11 +79,13 @@ def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> lis
             )
     by_number: dict[int, Mail] = {}
     for mail in mails:
-        number = mail.number or 0
+        number, total = mail.number or 0, mail.total or 0
+        if number > total:
+            raise SeriesError(place, f"{mail.title} is number {number}/{total}")
         if number in by_number:
             raise SeriesError(
                 place,
-                f"two patches are number {number}/{mail.total}",
+                f"two patches are number {number}/{total}",
                 f"{by_number[number].title} and {mail.title}",
             )
         by_number[number] = mail

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of this room share: a way to run programs, a tree in memory, a folder to fill."""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from kernel_series.run import Ran, Run
+from kernel_series.tree import Tree
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in [
+        "kernel_source: needs an untouched kernel tree, named by KERNEL_SOURCE",
+        "kernel_history: needs a clone of the kernel's history, named by KERNEL_HISTORY",
+    ]:
+        config.addinivalue_line("markers", marker)
+
+
+def _run(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None) -> Ran:
+    done = subprocess.run(argv, input=stdin, cwd=cwd, capture_output=True, check=False)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+class MemoryTree:
+    """A tree of a few files."""
+
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        self.files = {p: c.encode() if isinstance(c, str) else c for p, c in files.items()}
+
+    def read(self, path: str) -> bytes | None:
+        return self.files.get(path)
+
+
+class FolderTree:
+    """A tree on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    return _run
+
+
+@pytest.fixture(scope="session")
+def tree() -> Callable[[Mapping[str, str | bytes]], Tree]:
+    return MemoryTree
+
+
+@pytest.fixture(scope="session")
+def kernel_source() -> Tree:
+    """The untouched tree that KERNEL_SOURCE names."""
+    folder = os.environ.get("KERNEL_SOURCE")
+    if not folder:
+        pytest.skip("KERNEL_SOURCE does not name an untouched kernel tree")
+    return FolderTree(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def kernel_history() -> Path:
+    """The clone that KERNEL_HISTORY names: a bare repository, or the .git of another one."""
+    folder = os.environ.get("KERNEL_HISTORY")
+    if not folder:
+        pytest.skip("KERNEL_HISTORY does not name a clone of the kernel's history")
+    return Path(folder)
+
+
+@pytest.fixture
+def fill(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Path]:
+    """Write files below a fresh folder and return the folder."""
+
+    def write(files: Mapping[str, str | bytes]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return tmp_path
+
+    return write

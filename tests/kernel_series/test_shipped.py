@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The series that ship: their manifests load, the derived one fits a tree, that of 2010 applies.
+
+The tests marked kernel_source need an untouched Debian tree, kernel_history a clone:
+KERNEL_SOURCE=/path/to/linux-source-6.12 pytest -m kernel_source tests/kernel_series
+KERNEL_HISTORY=/path/to/linux/.git pytest -m kernel_history tests/kernel_series
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import kernel_series
+from kernel_series.content import Content
+from kernel_series.manifest import load
+from kernel_series.run import Run
+from kernel_series.series import read_series
+from kernel_series.sources.derive import load_derive
+from kernel_series.tree import Overlay, Tree
+
+SHIPPED = Path(kernel_series.__file__).parent
+SUBJECTS = [
+    "kprobes/x86: Cleanup RELATIVEJUMP_INSTRUCTION to RELATIVEJUMP_OPCODE",
+    "kprobes: Introduce generic insn_slot framework",
+    "kprobes: Introduce kprobes jump optimization",
+    "kprobes: Jump optimization sysctl interface",
+    "kprobes/x86: Boost probes when reentering",
+    "kprobes/x86: Cleanup save/restore registers",
+    "kprobes/x86: Add detour and recovery hooks",
+    "kprobes/x86: Support kprobes jump optimization on x86",
+    "kprobes: Add documents of jump optimization",
+]
+
+
+def test_jump_optimization() -> None:
+    manifest = load(SHIPPED / "jump-optimization/series.yml", confined=True)
+    assert (manifest.base.value, manifest.base.version) == (
+        "linux-source-6.12",
+        "6.12.117-1~deb12u1",
+    )
+    assert [(f.kconfig, f.introduced_by) for f in manifest.features] == [("OPTPROBES", 8)]
+    assert manifest.patches.path is not None
+    recipe = load_derive(manifest.patches.path)
+    assert [step.subject for step in recipe.steps] == SUBJECTS
+
+
+def test_jump_optimization_v8() -> None:
+    manifest = load(SHIPPED / "jump-optimization-v8/series.yml", confined=True)
+    assert manifest.base.ref == "628ada0cb03666dd463f7c25947eaccdf440c309"
+    assert manifest.patches.value == "d498f763950^..b26486bf751"
+    assert manifest.matrix.arch == ("x86_64", "i386")
+    [feature] = manifest.features
+    assert (feature.introduced_by, feature.unsupported_with) == (8, ("PREEMPT",))
+
+
+@pytest.mark.kernel_history
+def test_the_patches_of_2010_apply_in_order(kernel_history: Path, run: Run, tmp_path: Path) -> None:
+    """On the base that the manifest names, each gives the tree of the commit that it was."""
+    manifest = load(SHIPPED / "jump-optimization-v8/series.yml")
+    content = read_series(manifest, run, repository=kernel_history)
+    scratch = tmp_path / "scratch.git"
+    environment = {
+        **os.environ,
+        "GIT_DIR": str(scratch),
+        "GIT_INDEX_FILE": str(tmp_path / "index"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(kernel_history / "objects"),
+    }
+
+    def git(*arguments: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(
+            ["git", *arguments], env=environment, input=stdin, capture_output=True, check=True
+        )
+        return done.stdout.decode().strip()
+
+    git("init", "-q", "--bare", str(scratch))
+    assert manifest.base.ref is not None
+    git("read-tree", manifest.base.ref)
+    for patch in content.patches:
+        assert patch.diff is not None
+        git("apply", "--cached", "--whitespace=nowarn", "-", stdin=patch.diff)
+        commit = patch.origin.removeprefix("commit ")
+        assert git("write-tree") == git("rev-parse", f"{commit}^{{tree}}")
+    same = [number for number in range(9) if content.patches[number].subject == SUBJECTS[number]]
+    assert same == [0, 1, 2, 3, 4, 5, 7, 8]  # the seventh is named for what stands in its place
+
+
+@pytest.fixture(scope="module")
+def content(kernel_source: Tree, run: Run) -> Content:
+    manifest = load(SHIPPED / "jump-optimization/series.yml")
+    return read_series(manifest, run, tree=kernel_source)
+
+
+@pytest.fixture(scope="module")
+def points(content: Content, kernel_source: Tree) -> list[Tree]:
+    trees: list[Tree] = [Overlay(kernel_source, content.base)]
+    for patch in content.patches:
+        assert patch.change is not None
+        trees.append(Overlay(trees[-1], patch.change))
+    return trees
+
+
+@pytest.mark.kernel_source
+def test_the_last_point_is_the_untouched_tree(
+    content: Content, points: list[Tree], kernel_source: Tree
+) -> None:
+    touched = {path for patch in content.patches for path in patch.change or ()}
+    assert touched == set(content.base)
+    for path in touched:
+        assert points[9].read(path) == kernel_source.read(path) is not None
+
+
+@pytest.mark.kernel_source
+def test_the_base_has_nothing_of_it(points: list[Tree], content: Content) -> None:
+    """But the empty stubs that are left on purpose."""
+    left = {}
+    for path in content.base:
+        text = (points[0].read(path) or b"").decode()
+        left[path] = sorted(set(re.findall(r"\w*(?:OPTPROBE|optprobe|optinsn|OPTINSN)\w*", text)))
+    assert {path: words for path, words in left.items() if words} == {}
+
+
+@pytest.mark.kernel_source
+def test_the_symbol_comes_with_the_eighth_patch(points: list[Tree]) -> None:
+    selected = [b"select HAVE_OPTPROBES" in (p.read("arch/x86/Kconfig") or b"") for p in points]
+    assert selected == [False] * 8 + [True] * 2
+    defined = [b"config OPTPROBES\n" in (p.read("arch/Kconfig") or b"") for p in points]
+    assert defined == [False] * 3 + [True] * 7
+
+
+@pytest.mark.kernel_source
+def test_registers_are_saved_alike_before_and_after_the_sixth(points: list[Tree]) -> None:
+    """What the recipe writes out is what the tree's macros say, instruction for instruction."""
+    header = (points[6].read("arch/x86/kernel/kprobes/common.h") or b"").decode()
+    trampoline = (points[6].read("arch/x86/kernel/rethook.c") or b"").decode()
+    written_out = (points[5].read("arch/x86/kernel/rethook.c") or b"").decode()
+    wide, narrow = header.split("#else\n", 1)
+    wide_code, narrow_code = trampoline.split("#else\n", 1)
+    for name in ("SAVE_REGS_STRING", "RESTORE_REGS_STRING"):
+        wide_code = wide_code.replace(name, macro(wide, name))
+        narrow_code = narrow_code.replace(name, macro(narrow, name))
+    expected = instructions(wide_code + narrow_code)
+    assert len(expected) > 60
+    assert instructions(written_out) == expected
+
+
+def macro(text: str, name: str) -> str:
+    match = re.search(rf"#define {name}\s*\\\n((?:.*\\\n)*.*\n)", text)
+    assert match
+    return match[1]
+
+
+def instructions(text: str) -> list[str]:
+    """The assembly in a piece of C, one instruction an entry; comments and spacing do not count."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    words = re.findall(r'"([^"]*)"|(ENCODE_FRAME_POINTER)', text)
+    lines = [piece for line, word in words for piece in re.split(r"\\n|;", line or word)]
+    return [" ".join(line.split()) for line in lines if line.strip()]
