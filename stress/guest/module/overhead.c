@@ -6,8 +6,11 @@
 #include <linux/errno.h>
 #include <linux/irqflags.h>
 #include <linux/kprobes.h>
+#include <linux/math64.h>
 #include <linux/sched.h>
 #include <linux/string.h>
+
+#include <asm/tsc.h>
 
 #include "probe.h"
 #include "report.h"
@@ -95,21 +98,21 @@ static void row_unregister(const struct row *row)
 }
 
 /*
- * No timer tick falls into a round: interrupts wait until it is over. sched_clock(), because it
- * reads the TSC of this CPU even where the TSCs of several CPUs are not in step and ktime_get()
- * falls back to a clock that stands still meanwhile.
+ * No timer tick falls into a round: interrupts wait until it is over. The time is the TSC of
+ * this one CPU: where the TSCs of several are not in step, ktime_get() falls back to a clock that
+ * stands still meanwhile, and sched_clock() is corrected by it.
  */
 static u64 time_round(const struct row *row, int calls)
 {
 	unsigned long flags;
-	u64 start, end;
+	u64 cycles;
 
 	local_irq_save(flags);
-	start = sched_clock();
+	cycles = get_cycles();
 	row->call(calls);
-	end = sched_clock();
+	cycles = get_cycles() - cycles;
 	local_irq_restore(flags);
-	return end - start;
+	return div_u64(cycles * 1000000, tsc_khz);
 }
 
 static void time_rounds(const struct row *row, int calls, int rounds, u64 *ns)
@@ -122,22 +125,6 @@ static void time_rounds(const struct row *row, int calls, int rounds, u64 *ns)
 		ns[i] = time_round(row, calls);
 		cond_resched();
 	}
-}
-
-/* Without a TSC sched_clock() moves with the tick alone, and every figure would be made up. */
-static bool clock_is_fine(void)
-{
-	u64 last = sched_clock();
-	int moves = 0;
-	int i;
-
-	for (i = 0; i < 100; i++) {
-		u64 now = sched_clock();
-
-		moves += now != last;
-		last = now;
-	}
-	return moves >= 10;
 }
 
 struct totals {
@@ -216,8 +203,8 @@ int run_overhead(const struct arguments *arguments)
 		error = argument_int(arguments, "rounds", 1, MAX_ROUNDS, &rounds);
 	if (error)
 		return error;
-	if (!clock_is_fine()) {
-		report_skip_scenario("sched_clock() is too coarse to time calls");
+	if (!tsc_khz || !get_cycles()) {
+		report_skip_scenario("this kernel does not know how fast the TSC is");
 		return 0;
 	}
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
