@@ -20,7 +20,7 @@ from stress.protocol import (
     Rejection,
     ScenarioBegin,
     ScenarioEnd,
-    is_case_name,
+    is_name,
 )
 
 
@@ -188,7 +188,7 @@ class Transcript:
 
     def _case(self, now: _Open, result: ktap.Result) -> bool:
         name = result.name
-        if not is_case_name(name) or not name.startswith(f"{now.name}."):
+        if not is_name(name) or not name.startswith(f"{now.name}."):
             return False
         if name in now.cases or len(now.cases) >= self._limits.cases:
             return False
