@@ -120,9 +120,7 @@ class Ktap:
     line: ktap.Line
 
 
-Event = (
-    ScenarioBegin | CaseBegin | Alive | Evidence | Measured | ScenarioEnd | BootEnd | Ktap
-)  # fmt: skip
+Event = ScenarioBegin | CaseBegin | Alive | Evidence | Measured | ScenarioEnd | BootEnd | Ktap
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +236,8 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text[:MAX_REASON])
 
 
-def is_case_name(text: str) -> bool:
-    """Whether a guest's name is a dotted name of the project (`smoke.hits`), up to 200 long."""
+def is_name(text: str) -> bool:
+    """Whether a guest's word is a dotted name (`smoke`, `smoke.hits`) of up to 200 characters."""
     return len(text) <= 200 and _NAME.fullmatch(text) is not None
 
 
@@ -267,8 +265,8 @@ def _int(value: object, low: int = 0) -> int:
     return value
 
 
-def _case_name(value: object) -> str:
-    if not isinstance(value, str) or not is_case_name(value):
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not is_name(value):
         raise ValueError("not a name")
     return value
 
@@ -290,8 +288,8 @@ def _samples(value: object) -> tuple[int, ...]:
 def _begin(said: Mapping[str, Any]) -> Event:
     uptime = _int(said["uptime_ms"])
     if "case" in said:
-        return CaseBegin(_case_name(said["case"]), uptime)
-    return ScenarioBegin(_case_name(said["scenario"]), uptime)
+        return CaseBegin(_name(said["case"]), uptime)
+    return ScenarioBegin(_name(said["scenario"]), uptime)
 
 
 def _alive(said: Mapping[str, Any]) -> Event:
@@ -299,12 +297,12 @@ def _alive(said: Mapping[str, Any]) -> Event:
 
 
 def _evidence(said: Mapping[str, Any]) -> Event:
-    return Evidence(tuple((_case_name(name), _int(said[name], _INT64[0])) for name in said))
+    return Evidence(tuple((_name(name), _int(said[name], _INT64[0])) for name in said))
 
 
 def _measure(said: Mapping[str, Any]) -> Event:
     calls = _int(said["calls"], low=1)
-    name, ns, base = _case_name(said["name"]), _samples(said["ns"]), _samples(said["base_ns"])
+    name, ns, base = _name(said["name"]), _samples(said["ns"]), _samples(said["base_ns"])
     return Measured(Measure(name, calls, ns, base))
 
 
@@ -315,7 +313,7 @@ def _end(said: Mapping[str, Any]) -> Event | _End:
     if not isinstance(said["sum"], str):
         raise ValueError("not a sum")
     outcome, lines = Outcome(said["outcome"]), _int(said["lines"])
-    return _End(_case_name(said["scenario"]), outcome, reason, lines, said["sum"])
+    return _End(_name(said["scenario"]), outcome, reason, lines, said["sum"])
 
 
 _VERBS: Mapping[str, Callable[[Mapping[str, Any]], Event | _End]] = {

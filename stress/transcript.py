@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One boot as the guest told it: what each scenario said, and where the story broke off."""
+"""One boot as the guest told it: what each scenario said, and where the stream broke off."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from stress.protocol import (
     Rejection,
     ScenarioBegin,
     ScenarioEnd,
-    is_case_name,
+    is_name,
 )
 
 
@@ -35,7 +35,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioStory:
+class ScenarioResult:
     """What came of one scenario. Times are the guest's uptime in milliseconds.
 
     `outcome` is None when the stream stopped before the scenario's end; `open_case` is then the
@@ -57,12 +57,12 @@ class ScenarioStory:
 
 
 @dataclass(frozen=True, slots=True)
-class BootStory:
+class BootResult:
     """What came of one boot. `ended`: the guest said that it was through, with `reason` if it
     never got to run anything; `last_ms`: its last sign of life; `rejected` counts lines left out
     by Rejection; `missing` counts stamped lines that were sent and never came."""
 
-    scenarios: tuple[ScenarioStory, ...]
+    scenarios: tuple[ScenarioResult, ...]
     ended: bool
     reason: str | None
     last_ms: int | None
@@ -72,7 +72,7 @@ class BootStory:
 
 @dataclass(slots=True)
 class _Open:
-    """A scenario while it is being told."""
+    """A scenario while it is being read."""
 
     name: str
     begin_ms: int
@@ -86,12 +86,12 @@ class _Open:
     plan: int | None = None
     sound: bool = True
 
-    def story(self) -> ScenarioStory:
+    def result(self) -> ScenarioResult:
         planned = self.plan == len(self.cases) and self.open_case is None
         intact = self.sound and self.outcome is not None
         if self.outcome is Outcome.DONE:
             intact = intact and planned
-        return ScenarioStory(
+        return ScenarioResult(
             name=self.name,
             cases=tuple(self.cases.values()),
             evidence=dict(self.evidence),
@@ -106,13 +106,13 @@ class _Open:
 
 
 class Transcript:
-    """Collects one boot. Feed it the stream; ask `story()` at any time."""
+    """Collects one boot. Feed it the stream; ask `result()` at any time."""
 
     def __init__(self, token: str, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._reader = Reader(token, self._limits)
-        self._told: dict[str, _Open] = {}
-        self._now: _Open | None = None
+        self._scenarios: dict[str, _Open] = {}
+        self._current: _Open | None = None
         self._last_ms: int | None = None
         self._end: BootEnd | None = None
 
@@ -122,14 +122,14 @@ class Transcript:
         for event in events:
             if not self._take(event):
                 self._reader.reject(Rejection.DISORDER)
-                if self._now is not None:
-                    self._now.sound = False
+                if self._current is not None:
+                    self._current.sound = False
         return events
 
-    def story(self) -> BootStory:
+    def result(self) -> BootResult:
         """All that is known so far."""
-        return BootStory(
-            scenarios=tuple(one.story() for one in self._told.values()),
+        return BootResult(
+            scenarios=tuple(one.result() for one in self._scenarios.values()),
             ended=self._end is not None,
             reason=self._end.reason if self._end else None,
             last_ms=self._last_ms,
@@ -139,18 +139,18 @@ class Transcript:
 
     def _take(self, event: Event) -> bool:
         """Whether the event made sense where it stood."""
-        now = self._now
+        now = self._current
         match event:
             case ScenarioBegin(name, uptime):
-                self._now = None
-                if name in self._told or len(self._told) >= self._limits.scenarios:
+                self._current = None
+                if name in self._scenarios or len(self._scenarios) >= self._limits.scenarios:
                     return False
-                self._now = self._told[name] = _Open(name, uptime, uptime)
+                self._current = self._scenarios[name] = _Open(name, uptime, uptime)
                 self._seen_at(uptime)
             case Alive(uptime):
                 self._seen_at(uptime)
             case BootEnd():
-                self._now = None
+                self._current = None
                 self._end = event
             case Ktap(ktap.Result(depth=1) as result):
                 return now is not None and self._case(now, result)
@@ -179,7 +179,7 @@ class Transcript:
                     return False
                 now.measures.append(measure)
             case ScenarioEnd(name, outcome, reason, intact):
-                self._now = None
+                self._current = None
                 if name != now.name:
                     return False
                 now.outcome, now.reason = outcome, reason
@@ -188,7 +188,7 @@ class Transcript:
 
     def _case(self, now: _Open, result: ktap.Result) -> bool:
         name = result.name
-        if not is_case_name(name) or not name.startswith(f"{now.name}."):
+        if not is_name(name) or not name.startswith(f"{now.name}."):
             return False
         if name in now.cases or len(now.cases) >= self._limits.cases:
             return False
@@ -199,5 +199,5 @@ class Transcript:
 
     def _seen_at(self, uptime: int) -> None:
         self._last_ms = max(uptime, self._last_ms or 0)
-        if self._now is not None:
-            self._now.last_ms = max(uptime, self._now.last_ms)
+        if self._current is not None:
+            self._current.last_ms = max(uptime, self._current.last_ms)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stress import guest, ktap
@@ -188,7 +188,7 @@ def test_relayed_and_read_again(harness: Path, piece: int) -> None:
     done = run(harness, "relay", TOKEN, str(piece), data=SAID)
     transcript = Transcript(TOKEN)
     events = transcript.feed(done.stdout)
-    boot = transcript.story()
+    boot = transcript.result()
     (demo,) = boot.scenarios
     assert (demo.outcome, demo.intact, boot.ended) == (Outcome.DONE, True, True)
     assert [(case.name, case.ok) for case in demo.cases] == [
@@ -236,7 +236,7 @@ hostile_lines = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 @given(hostile_lines)
 def test_whatever_a_scenario_says_the_sums_agree(harness: Path, lines: list[bytes]) -> None:
     done = run(harness, "relay", TOKEN, "64", data=b"\n".join(lines))

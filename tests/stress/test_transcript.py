@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stress.measurement import measurement
 from stress.protocol import Limits, Outcome, Rejection
 from stress.scenario import Clock, FeatureState, get
-from stress.transcript import BootStory, Case, ScenarioStory, Transcript
+from stress.transcript import BootResult, Case, ScenarioResult, Transcript
 
 STREAM = (Path(__file__).parent / "streams" / "smoke-overhead.port").read_bytes()
 STREAM_TOKEN = "da10a57e0a6e04ba"
@@ -49,20 +49,20 @@ class Guest:
         said = f'{{"scenario": "{name}", "outcome": "{outcome}", "reason": null, {state}}}'
         return self.stamp("end", said)
 
-    def story(self, limits: Limits | None = None) -> BootStory:
+    def result(self, limits: Limits | None = None) -> BootResult:
         transcript = Transcript(TOKEN, limits)
         transcript.feed(self.said)
-        return transcript.story()
+        return transcript.result()
 
-    def only(self) -> ScenarioStory:
-        (story,) = self.story().scenarios
-        return story
+    def only(self) -> ScenarioResult:
+        (result,) = self.result().scenarios
+        return result
 
 
 def test_a_real_boot() -> None:
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(STREAM)
-    boot = transcript.story()
+    boot = transcript.result()
     assert (boot.ended, boot.reason, boot.rejected, boot.missing) == (True, None, {}, 0)
     smoke, overhead = boot.scenarios
     assert smoke.intact
@@ -81,53 +81,58 @@ def test_a_real_boot() -> None:
         ]
     ]
     assert all(case.ok and not case.skip for case in smoke.cases + overhead.cases)
-    for story in (smoke, overhead):
-        for check in get(story.name).checks(FeatureState.PRESENT):
-            assert check.holds(story.evidence), check.failure(story.evidence)
+    for result in (smoke, overhead):
+        for check in get(result.name).checks(FeatureState.PRESENT):
+            assert check.holds(result.evidence), check.failure(result.evidence)
     figures = [measurement(measure, Clock.ICOUNT) for measure in overhead.measures]
     assert [case.name for case in overhead.cases] == [figure.name for figure in figures]
     assert all(figure.mad < 1 < figure.value for figure in figures)
 
 
-def test_every_stop_leaves_a_story() -> None:
+def test_every_stop_leaves_a_result() -> None:
     """Cut the stream anywhere: only what was said counts, and it counts as not ended."""
     for at in range(0, len(STREAM), 7):
         transcript = Transcript(STREAM_TOKEN)
         transcript.feed(STREAM[:at])
-        boot = transcript.story()
+        boot = transcript.result()
         assert not boot.ended
-        for story in boot.scenarios:
-            assert story.intact == (story.outcome is not None)
+        for result in boot.scenarios:
+            assert result.intact == (result.outcome is not None)
 
 
 def test_a_crash_names_the_open_case() -> None:
     guest = Guest().begin("smoke").case("smoke.hits").ktap("    ok 1 smoke.hits")
     guest.case("smoke.optimized", 170).stamp("alive", '{"uptime_ms": 900}')
-    story = guest.only()
-    assert story.open_case == "smoke.optimized"
-    assert story.cases == (Case("smoke.hits", ok=True, skip=False, reason=None),)
-    assert (story.outcome, story.begin_ms, story.last_ms, story.intact) == (None, 100, 900, False)
+    result = guest.only()
+    assert result.open_case == "smoke.optimized"
+    assert result.cases == (Case("smoke.hits", ok=True, skip=False, reason=None),)
+    assert (result.outcome, result.begin_ms, result.last_ms, result.intact) == (
+        None,
+        100,
+        900,
+        False,
+    )
 
 
 def test_an_error_keeps_the_open_case() -> None:
     guest = Guest().begin("smoke").case("smoke.hits").ktap("    1..0").end("smoke", "error")
-    story = guest.only()
-    assert (story.outcome, story.open_case) == (Outcome.ERROR, "smoke.hits")
+    result = guest.only()
+    assert (result.outcome, result.open_case) == (Outcome.ERROR, "smoke.hits")
 
 
 def test_failures_and_skips() -> None:
     guest = Guest().begin("smoke").case("smoke.a").ktap("    not ok 1 smoke.a # 5 of 10")
     guest.case("smoke.b").ktap("    ok 2 smoke.b # SKIP not here").ktap("    1..2").end("smoke")
-    story = guest.only()
-    assert story.intact
-    assert story.cases == (
+    result = guest.only()
+    assert result.intact
+    assert result.cases == (
         Case("smoke.a", ok=False, skip=False, reason="5 of 10"),
         Case("smoke.b", ok=True, skip=True, reason="not here"),
     )
 
 
 def test_a_boot_that_could_not_begin() -> None:
-    boot = Guest().stamp("end", '{"boot": true, "reason": "job.json: ..."}').story()
+    boot = Guest().stamp("end", '{"boot": true, "reason": "job.json: ..."}').result()
     assert (boot.ended, boot.reason, boot.scenarios, boot.last_ms) == (
         True,
         "job.json: ...",
@@ -184,7 +189,7 @@ def test_not_intact(guest: Guest) -> None:
 
 def test_a_scenario_twice_is_left_out() -> None:
     guest = started().ktap("    1..1").end("smoke").begin("smoke").ktap("    not ok 1 smoke.z")
-    boot = guest.story()
+    boot = guest.result()
     assert len(boot.scenarios) == 1
     assert boot.rejected == {Rejection.DISORDER: 2}
 
@@ -202,11 +207,11 @@ def test_limits() -> None:
         said = f'{{"name": "smoke.{name}", "calls": 1, "ns": [1], "base_ns": [1]}}'
         guest.stamp("measure", said)
     guest.begin("other")
-    boot = guest.story(limits)
-    (story,) = boot.scenarios
-    assert [case.name for case in story.cases] == ["smoke.a", "smoke.b"]
-    assert story.evidence == {"a": 1, "b": 2}
-    assert [measure.name for measure in story.measures] == ["smoke.x"]
+    boot = guest.result(limits)
+    (result,) = boot.scenarios
+    assert [case.name for case in result.cases] == ["smoke.a", "smoke.b"]
+    assert result.evidence == {"a": 1, "b": 2}
+    assert [measure.name for measure in result.measures] == ["smoke.x"]
     assert boot.rejected == {Rejection.DISORDER: 5}
 
 
@@ -219,18 +224,18 @@ def test_between_the_lines_of_printk() -> None:
     )
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(serial)
-    boot = transcript.story()
+    boot = transcript.result()
     assert boot.ended
-    assert all(story.intact for story in boot.scenarios)
+    assert all(result.intact for result in boot.scenarios)
     assert boot.rejected == {Rejection.OTHER: len(STREAM.splitlines())}
 
 
-def test_printk_inside_a_case_line_is_not_a_whole_story() -> None:
+def test_printk_inside_a_case_line_is_not_a_whole_result() -> None:
     line = b"    ok 2 smoke.hits\n"
     assert STREAM.count(line) == 1
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(STREAM.replace(line, line[:9] + PRINTK + line[9:]))
-    smoke, overhead = transcript.story().scenarios
+    smoke, overhead = transcript.result().scenarios
     assert not smoke.intact
     assert overhead.intact
 
@@ -243,4 +248,4 @@ def test_any_order_of_lines(lines: list[bytes]) -> None:
     transcript = Transcript(STREAM_TOKEN, Limits(cases=5, evidence=2))
     for line in lines:
         transcript.feed(line)
-        transcript.story()
+        transcript.result()

@@ -8,15 +8,11 @@
 
 #include <linux/kernel.h>
 #include <linux/compiler.h>
+#include <linux/hrtimer.h>
 #include <linux/ktime.h>
 #include <linux/types.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
-
-#ifndef READ_ONCE			/* v3.19 */
-#define READ_ONCE(x)		ACCESS_ONCE(x)
-#define WRITE_ONCE(x, value)	(ACCESS_ONCE(x) = (value))
-#endif
 
 #ifndef __printf			/* v3.1 */
 #define __printf(a, b)		__attribute__((format(printf, a, b)))
@@ -31,10 +27,6 @@ static inline u64 ktime_get_ns(void)
 {
 	return ktime_to_ns(ktime_get());
 }
-#endif
-
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(4, 11, 0)
-#include <linux/sched/clock.h>		/* from sched.h */
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 8, 0)

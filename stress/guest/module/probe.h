@@ -12,7 +12,7 @@ long farm_target_optimizable(void);
 long farm_target_boostable(void);
 long farm_target_plain(void);
 
-/* The functions differ only in their first bytes; this much is compared around a probe. */
+/* How much text is compared: a target and all of its padding. */
 #define PROBE_TEXT 64
 
 struct probe_text {

@@ -7,6 +7,7 @@
  * init hands on all that it took before it reads again, so a read() that starts tells that all
  * taken before is with the host.
  */
+#include <linux/errno.h>
 #include <linux/jiffies.h>
 #include <linux/math64.h>
 #include <linux/sched.h>

@@ -11,6 +11,8 @@
 #ifndef FARM_REPORT_H
 #define FARM_REPORT_H
 
+#include <linux/fs.h>
+
 #include "compat.h"
 
 /*

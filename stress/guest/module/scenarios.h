@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The scenarios of this module: SCENARIO(x) is started by `run: x` and is
- * int run_x(const struct arguments *arguments) in one of the files here.
+ * int run_x(const struct arguments *arguments) in one of the files here. One list for the
+ * declarations and main.c's table (checkpatch.pl takes it for a value and wants parentheses).
  */
 #ifndef FARM_SCENARIOS_H
 #define FARM_SCENARIOS_H

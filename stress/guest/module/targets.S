@@ -2,9 +2,9 @@
 /*
  * Functions to put probes on, in assembly: a compiler would choose the first instructions, and
  * with the function tracer a probe on a function's entry would be an ftrace one. Each returns 1
- * and is at least 12 bytes long. Whether a probe on its first byte is boosted (the copied
- * instruction jumps back by itself instead of being single-stepped) and optimized (the probe is
- * a jump) is decided by the first two instructions:
+ * and is longer than the jump that may replace its beginning. Whether a probe on its first byte
+ * is boosted (the copied instruction jumps back by itself instead of being single-stepped) and
+ * optimized (the probe is a jump) is decided by the first two instructions:
  *
  *	optimizable	one that covers the 5 bytes of the jump
  *	boostable	a short one that is boostable, then one that is not, in the same 5 bytes
