@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from farm.records import Crash, Observation, Purpose
-from stress.transcript import ScenarioStory
+from stress.transcript import ScenarioReport
 from workers.boot import MARKER, BootRequest, BootResult, Ending
 from workers.console.crash import CrashReport
 
@@ -27,20 +27,20 @@ def observations(
     crashes = _by_scenario(
         result.crashes, _markers(console), [one.name for one in request.scenarios]
     )
-    stories = {story.name: story for story in result.story.scenarios}
+    reports = {report.name: report for report in result.report.scenarios}
     early = crashes.get(None)
     found = list[Observation]()
     for scenario in request.scenarios:
-        story = stories.get(scenario.name)
+        report = reports.get(scenario.name)
         crash = crashes.get(scenario.name)
-        if story is None and crash is None and stories:
+        if report is None and crash is None and reports:
             break
         found.append(
             _observation(
-                story,
+                report,
                 purpose=purpose,
-                ending=Ending.FINISHED if story is not None and story.outcome else result.ending,
-                reason=result.story.reason,
+                ending=Ending.FINISHED if report is not None and report.outcome else result.ending,
+                reason=result.report.reason,
                 crash=crash or early,
                 before_start=crash is None and early is not None,
                 result=result,
@@ -48,12 +48,12 @@ def observations(
                 folder=request.folder,
             )
         )
-        early = None if stories else early
+        early = None if reports else early
     return tuple(found)
 
 
 def _observation(
-    story: ScenarioStory | None,
+    report: ScenarioReport | None,
     *,
     purpose: Purpose,
     ending: Ending,
@@ -76,17 +76,17 @@ def _observation(
         folder=str(folder),
         diagnosis=result.diagnosis,
     )
-    if story is None:
+    if report is None:
         return seen
     return replace(
         seen,
-        outcome=story.outcome,
-        reason=story.reason,
-        intact=story.intact,
-        cases=story.cases,
-        open_case=story.open_case,
-        evidence=dict(story.evidence),
-        measures=story.measures,
+        outcome=report.outcome,
+        reason=report.reason,
+        intact=report.intact,
+        cases=report.cases,
+        open_case=report.open_case,
+        evidence=dict(report.evidence),
+        measures=report.measures,
     )
 
 

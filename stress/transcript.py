@@ -35,7 +35,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioResult:
+class ScenarioReport:
     """What came of one scenario. Times are the guest's uptime in milliseconds.
 
     `outcome` is None when the stream stopped before the scenario's end; `open_case` is then the
@@ -57,12 +57,12 @@ class ScenarioResult:
 
 
 @dataclass(frozen=True, slots=True)
-class BootResult:
+class BootReport:
     """What came of one boot. `ended`: the guest said that it was through, with `reason` if it
     never got to run anything; `last_ms`: its last sign of life; `rejected` counts lines left out
     by Rejection; `missing` counts stamped lines that were sent and never came."""
 
-    scenarios: tuple[ScenarioResult, ...]
+    scenarios: tuple[ScenarioReport, ...]
     ended: bool
     reason: str | None
     last_ms: int | None
@@ -86,12 +86,12 @@ class _Open:
     plan: int | None = None
     sound: bool = True
 
-    def result(self) -> ScenarioResult:
+    def report(self) -> ScenarioReport:
         planned = self.plan == len(self.cases) and self.open_case is None
         intact = self.sound and self.outcome is not None
         if self.outcome is Outcome.DONE:
             intact = intact and planned
-        return ScenarioResult(
+        return ScenarioReport(
             name=self.name,
             cases=tuple(self.cases.values()),
             evidence=dict(self.evidence),
@@ -106,7 +106,7 @@ class _Open:
 
 
 class Transcript:
-    """Collects one boot. Feed it the stream; ask `result()` at any time."""
+    """Collects one boot. Feed it the stream; ask `report()` at any time."""
 
     def __init__(self, token: str, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -126,10 +126,10 @@ class Transcript:
                     self._current.sound = False
         return events
 
-    def result(self) -> BootResult:
+    def report(self) -> BootReport:
         """All that is known so far."""
-        return BootResult(
-            scenarios=tuple(one.result() for one in self._scenarios.values()),
+        return BootReport(
+            scenarios=tuple(one.report() for one in self._scenarios.values()),
             ended=self._end is not None,
             reason=self._end.reason if self._end else None,
             last_ms=self._last_ms,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stress.job import job_json
 from stress.scenario import Clock, Scenario
-from stress.transcript import BootStory, Transcript
+from stress.transcript import BootReport, Transcript
 from workers import payload
 from workers.console import crash
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
@@ -28,6 +28,7 @@ CONSOLE_LIMIT = 64 << 20
 
 COMMAND_LINE: tuple[str, ...] = (
     "console=ttyS0",
+    "printk.time=1",
     # Text of a crash before the console is up.
     "earlyprintk=serial,ttyS0,115200",
     # Addresses are the same in each boot; where a kernel lies is not what is tested.
@@ -110,7 +111,7 @@ class BootResult:
     hang."""
 
     ending: Ending
-    story: BootStory
+    report: BootReport
     crashes: tuple[crash.CrashReport, ...]
     seconds: float
     command: tuple[str, ...]
@@ -149,7 +150,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         initramfs.unlink(missing_ok=True)
     return BootResult(
         ending=ending,
-        story=watch.story(),
+        report=watch.report(),
         crashes=crash.read(_read(machine.console, CONSOLE_LIMIT)),
         seconds=time.monotonic() - started,
         command=command,
@@ -170,20 +171,20 @@ class _Watch:
         self._transcript = Transcript(token)
         self._read = 0
 
-    def story(self) -> BootStory:
+    def report(self) -> BootReport:
         """Return what the guest reported, to the last byte on the port."""
         while self._feed():
             pass
-        return self._transcript.story()
+        return self._transcript.report()
 
     def until_end(self, running: Running, cancel: Cancel) -> Ending:
         total = quiet = 0.0
-        seen = self._transcript.story()
+        seen = self._transcript.report()
         before = time.monotonic()
         while True:
             status = running.ended()
             if self._feed():
-                quiet, seen = 0.0, self._transcript.story()
+                quiet, seen = 0.0, self._transcript.report()
             if seen.ended:
                 return Ending.FINISHED
             if status is not None:
@@ -210,14 +211,14 @@ class _Watch:
         self._read += len(data)
         return bool(self._transcript.feed(data))
 
-    def _overtime(self, seen: BootStory) -> bool:
+    def _overtime(self, seen: BootReport) -> bool:
         return any(
             one.outcome is None and one.last_ms - one.begin_ms > self._guest_limits.get(one.name, 0)
             for one in seen.scenarios[-1:]
         )
 
     def _ended(self, status: int) -> Ending:
-        if self._feed() and self._transcript.story().ended:
+        if self._feed() and self._transcript.report().ended:
             return Ending.FINISHED
         if status == 0:
             return Ending.RESET

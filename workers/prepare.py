@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_series import edits
-from kernel_series.content import Patch
+from kernel_series.content import Content
 from kernel_series.manifest import Manifest
 from kernel_series.run import NOT_FOUND, Ran
 from kernel_series.series import read_series
@@ -85,7 +85,7 @@ def prepare(
     if content.base:
         start = store.commit_change(start, content.base, f"base of {manifest.title}")
     points = list[Point]()
-    for point in _points(content.patches, start, store):
+    for point in _points(content, start, store):
         cancel.check()
         adjusted = _adjusted(point, adjusts, store)
         points.append(_chained(adjusted, points[-1] if points else None))
@@ -94,12 +94,12 @@ def prepare(
     return PrepareResult(base.title, tuple(points), content.notes)
 
 
-def _points(patches: Sequence[Patch], start: str, store: TreeStore) -> Iterator[Point]:
+def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:
     """Yield the points as the patches alone make them."""
-    yield Point(0, "base", "", start, store.tree(start), None)
+    yield Point(0, content.base_subject or "base", "", start, store.tree(start), None)
     parent: str | None = start
     broken = 0
-    for index, patch in enumerate(patches, start=1):
+    for index, patch in enumerate(content.patches, start=1):
         if parent is None:
             reason = f"patch {broken} does not apply"
             yield Point(index, patch.subject, patch.author, None, None, None, reason)

@@ -201,8 +201,8 @@ def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) 
         least = effects.minimum.get(test.clock)
         if least is None or build.point == 0:
             continue
-        # A kernel with the feature is not compared with one without: what the feature costs where it
-        # does not apply is the series' to weigh, and stands in the report.
+        # A kernel with the feature is not compared with one without: what the feature costs where
+        # it does not apply is the series' to weigh, and stands in the report.
         like = (one for one in earlier(run, build, test) if one.state is test.state)
         before = next((judgements[one.id] for one in like if judgements[one.id].measurements), None)
         if before is None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What `farm submit` costs, as a ratio to the shell loop that it replaces.
 
-Both sides build every point of the shipped series incrementally with the same .config and `make -jN
-vmlinux`, and boot each kernel with the same initramfs, scenarios and QEMU lines; neither uses ccache
-or anything known from before. Pairs alternate. The loop is given its work tree and its initramfs; the
-farm lays out and builds its own. What reuse gains is told apart: the first submission on an empty
-cache, and the same one again.
+Both sides build every point of the shipped series incrementally with the same .config and
+`make -jN vmlinux`, and boot each kernel with the same initramfs, scenarios and QEMU lines; neither
+uses ccache or anything known from before. Pairs alternate. The loop is given its work tree and its
+initramfs; the farm lays out and builds its own. What reuse gains is told apart: the first
+submission on an empty cache, and the same one again.
 
     .venv/bin/python tests/bench/submit_against_loop.py [PAIRS [FOLDER]]
 """

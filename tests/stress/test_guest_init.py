@@ -188,7 +188,7 @@ def test_relayed_and_read_again(harness: Path, piece: int) -> None:
     done = run(harness, "relay", TOKEN, str(piece), data=SAID)
     transcript = Transcript(TOKEN)
     events = transcript.feed(done.stdout)
-    boot = transcript.result()
+    boot = transcript.report()
     (demo,) = boot.scenarios
     assert (demo.outcome, demo.intact, boot.ended) == (Outcome.DONE, True, True)
     assert [(case.name, case.ok) for case in demo.cases] == [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stress.measurement import measurement
 from stress.protocol import Limits, Outcome, Rejection
 from stress.scenario import Clock, FeatureState, get
-from stress.transcript import BootResult, Case, ScenarioResult, Transcript
+from stress.transcript import BootReport, Case, ScenarioReport, Transcript
 
 STREAM = (Path(__file__).parent / "streams" / "smoke-overhead.port").read_bytes()
 STREAM_TOKEN = "da10a57e0a6e04ba"
@@ -49,20 +49,20 @@ class Guest:
         said = f'{{"scenario": "{name}", "outcome": "{outcome}", "reason": null, {state}}}'
         return self.stamp("end", said)
 
-    def result(self, limits: Limits | None = None) -> BootResult:
+    def report(self, limits: Limits | None = None) -> BootReport:
         transcript = Transcript(TOKEN, limits)
         transcript.feed(self.said)
-        return transcript.result()
+        return transcript.report()
 
-    def only(self) -> ScenarioResult:
-        (result,) = self.result().scenarios
+    def only(self) -> ScenarioReport:
+        (result,) = self.report().scenarios
         return result
 
 
 def test_a_real_boot() -> None:
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(STREAM)
-    boot = transcript.result()
+    boot = transcript.report()
     assert (boot.ended, boot.reason, boot.rejected, boot.missing) == (True, None, {}, 0)
     smoke, overhead = boot.scenarios
     assert smoke.intact
@@ -94,7 +94,7 @@ def test_every_stop_leaves_a_result() -> None:
     for at in range(0, len(STREAM), 7):
         transcript = Transcript(STREAM_TOKEN)
         transcript.feed(STREAM[:at])
-        boot = transcript.result()
+        boot = transcript.report()
         assert not boot.ended
         for result in boot.scenarios:
             assert result.intact == (result.outcome is not None)
@@ -132,7 +132,7 @@ def test_failures_and_skips() -> None:
 
 
 def test_a_boot_that_could_not_begin() -> None:
-    boot = Guest().stamp("end", '{"boot": true, "reason": "job.json: ..."}').result()
+    boot = Guest().stamp("end", '{"boot": true, "reason": "job.json: ..."}').report()
     assert (boot.ended, boot.reason, boot.scenarios, boot.last_ms) == (
         True,
         "job.json: ...",
@@ -189,7 +189,7 @@ def test_not_intact(guest: Guest) -> None:
 
 def test_a_scenario_twice_is_left_out() -> None:
     guest = started().ktap("    1..1").end("smoke").begin("smoke").ktap("    not ok 1 smoke.z")
-    boot = guest.result()
+    boot = guest.report()
     assert len(boot.scenarios) == 1
     assert boot.rejected == {Rejection.DISORDER: 2}
 
@@ -207,7 +207,7 @@ def test_limits() -> None:
         said = f'{{"name": "smoke.{name}", "calls": 1, "ns": [1], "base_ns": [1]}}'
         guest.stamp("measure", said)
     guest.begin("other")
-    boot = guest.result(limits)
+    boot = guest.report(limits)
     (result,) = boot.scenarios
     assert [case.name for case in result.cases] == ["smoke.a", "smoke.b"]
     assert result.evidence == {"a": 1, "b": 2}
@@ -224,7 +224,7 @@ def test_between_the_lines_of_printk() -> None:
     )
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(serial)
-    boot = transcript.result()
+    boot = transcript.report()
     assert boot.ended
     assert all(result.intact for result in boot.scenarios)
     assert boot.rejected == {Rejection.OTHER: len(STREAM.splitlines())}
@@ -235,7 +235,7 @@ def test_printk_inside_a_case_line_is_not_a_whole_result() -> None:
     assert STREAM.count(line) == 1
     transcript = Transcript(STREAM_TOKEN)
     transcript.feed(STREAM.replace(line, line[:9] + PRINTK + line[9:]))
-    smoke, overhead = transcript.result().scenarios
+    smoke, overhead = transcript.report().scenarios
     assert not smoke.intact
     assert overhead.intact
 
@@ -248,4 +248,4 @@ def test_any_order_of_lines(lines: list[bytes]) -> None:
     transcript = Transcript(STREAM_TOKEN, Limits(cases=5, evidence=2))
     for line in lines:
         transcript.feed(line)
-        transcript.result()
+        transcript.report()

@@ -347,6 +347,23 @@ static void run_script(const struct job_scenario *scenario)
 	close(ends[0]);
 }
 
+/* On the console too, so that a crash report there can be told to belong to this scenario. */
+static void log_begin(const char *name)
+{
+	char buffer[64];
+	struct text text;
+	int log = open("/dev/kmsg", O_WRONLY);
+
+	if (log < 0)
+		return;
+	text_init(&text, buffer, sizeof(buffer));
+	text_add(&text, "<6>farm: begin ");
+	text_add(&text, name);
+	text_add(&text, "\n");
+	write(log, text.at, text.used);
+	close(log);
+}
+
 static void run_all(const struct text *module_problem)
 {
 	char buffer[32];
@@ -361,6 +378,7 @@ static void run_all(const struct text *module_problem)
 	for (which = 0; which < job.scenarios; which++) {
 		const struct job_scenario *scenario = &job.scenario[which];
 
+		log_begin(scenario->name);
 		relay_begin(&relay, scenario->name, uptime_ms());
 		if (text_starts(scenario->run, "sh:"))
 			run_script(scenario);
