@@ -28,6 +28,7 @@ REPORTS_LIMIT = 100
 
 _OPEN_LIMIT = 8
 _ALSO_LIMIT = 8
+_MEET_LIMIT = 64
 _TRAILING = 3
 _NEAR_EXIT = 300
 _LEFT_OUT = "\n[... lines left out ...]\n"
@@ -74,6 +75,8 @@ class _Block:
     boot: int
     mixed: bool = False
     """Another report came between its lines, or it came between another's."""
+    cut: bool = False
+    """The boot ended, or the kernel paniced, before the report did."""
     raws: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     last: int = 0
@@ -99,12 +102,14 @@ class _Block:
         self.last = line.number
         self.raws.append(line.raw)
         self.texts.append(line.text)
-        if self.rule.end and self.rule.end.search(line.text):
-            self.ended = True
+        self.ended = self.ended or self.is_ended_by(line)
         if self.rule.begin and not self.began:
             self.began = self.rule.begin.search(line.text) is not None
         elif not self.traced:
             self.traced = frames.is_trace_entry(line.text)
+
+    def is_ended_by(self, line: Line) -> bool:
+        return self.rule.end is not None and self.rule.end.search(line.text) is not None
 
     def wants(self, line: Line) -> bool:
         """Whether a line that begins no report of its own still belongs to this one."""
@@ -169,9 +174,16 @@ class _Incident:
         self.last = max(self.last, other.last)
         self.fatal = self.fatal or report.fatal
         self.kinds.add(report.kind)
-        self.tasks.add(other.task)
-        self.places.update(report.frames[:1])
-        self.note(report.title)
+        self.meet(other)
+        if not report.corrupted:
+            self.note(report.title)
+
+    def meet(self, other: _Finding) -> None:
+        """Remember who was stuck where, to know them again."""
+        if len(self.tasks) < _MEET_LIMIT:
+            self.tasks.add(other.task)
+        if len(self.places) < _MEET_LIMIT:
+            self.places.update(other.report.frames[:1])
 
     def note(self, title: str) -> None:
         if title != self.report.title and title not in self.also and len(self.also) < _ALSO_LIMIT:
@@ -201,14 +213,16 @@ class _Reader:
     def feed(self, line: Line) -> None:
         boot = self._boots.feed(line)
         if boot is not None:
-            self._next_boot(boot, line)
+            self._next_boot(boot)
         speaker = self._speaker(line)
         block = self._open.get(speaker)
-        found = None if _is_quoted(line) else find(line.text)
-        if found is not None:
+        found = None if _QUOTED.match(line.text) else find(line.text)
+        if found is not None and not (block is not None and block.is_ended_by(line)):
             self._reported(*found, line, speaker)
         elif block is not None and (line.kernel or not block.first.kernel):
-            if block.wants(line):
+            if line is block.first:
+                pass  # the first line of another boot
+            elif block.wants(line):
                 block.add(line)
             else:
                 self._close(speaker)
@@ -225,6 +239,8 @@ class _Reader:
         if caller in self._open:
             return caller
         if self._open and _BORROWED.match(line.text):
+            if len(self._lent) >= _OPEN_LIMIT:
+                self._lent.clear()
             self._lent[caller] = next(reversed(self._open))
         lender = self._lent.get(caller, caller)
         return lender if lender in self._open else caller
@@ -238,6 +254,8 @@ class _Reader:
             block.fatal = block.fatal or rule.fatal
             block.add(line)
             return
+        if not self._is_doubtful(rule, line):
+            self._boots.kernel_spoke()
         if rule.kind is CrashKind.PANIC:
             self._close_all()
         mixed = block is not None and not block.complete and not block.traced and not line.caller
@@ -267,18 +285,15 @@ class _Reader:
         """Where printk writes the time, a line without it is most likely not the kernel's."""
         return not line.kernel and (rule.weak or self._boots.timed)
 
-    def _next_boot(self, boot: NewBoot, line: Line) -> None:
+    def _next_boot(self, boot: NewBoot) -> None:
         culprit = self._close_all()
         if culprit is None:
-            dead = [each for each in self._incidents if each.boot == self._boot and each.fatal]
-            culprit = dead[-1] if dead else None
-        if boot.asked:
-            self._boot += 1
-            return
-        if culprit is not None:
+            dead = (each for each in self._incidents if each.boot == self._boot and each.fatal)
+            culprit = next(dead, None)
+        if culprit is not None and not boot.asked:
             culprit.fatal = True
             culprit.note(REBOOT.title)
-        else:
+        elif not boot.asked:
             self._start(REBOOT, None, boot.first, mixed=False)
         self._boot += 1
 
@@ -286,6 +301,7 @@ class _Reader:
         """Close every report; the incident of one that was cut off, if there is one."""
         cut: _Incident | None = None
         for speaker, block in list(self._open.items()):
+            block.cut = True
             incident = self._close(speaker)
             cut = cut if block.complete else incident
         self._lent.clear()
@@ -293,10 +309,7 @@ class _Reader:
 
     def _close(self, speaker: str) -> _Incident | None:
         finding = _describe(self._open.pop(speaker))
-        if finding is None:
-            return None
-        self._boots.kernel_spoke()
-        return self._place(finding)
+        return None if finding is None else self._place(finding)
 
     def _place(self, finding: _Finding) -> _Incident | None:
         report = finding.report
@@ -308,7 +321,7 @@ class _Reader:
             same.repeats += 1
             if finding.boot == same.boot:
                 same.last = finding.last
-            same.tasks.add(finding.task)
+            same.meet(finding)
             return same
         if len(self._incidents) >= REPORTS_LIMIT:
             return None
@@ -327,10 +340,6 @@ class _Reader:
         return incident
 
 
-def _is_quoted(line: Line) -> bool:
-    return not line.kernel and _QUOTED.match(line.text) is not None
-
-
 def _describe(block: _Block) -> _Finding | None:
     """Title and frames of a report; None if nothing shows that it was the kernel that spoke."""
     rule, texts = block.rule, block.texts
@@ -346,36 +355,40 @@ def _describe(block: _Block) -> _Finding | None:
     if groups.get("at"):
         functions = (frames.function(groups["at"]), *functions)
     telling = frames.meaningful(functions, stuck=rule.kind in STUCK)
-    where = _named(rule, block.texts) or _where(telling, trace.sure, groups.get("file", ""))
+    shown = telling or functions[:1]
+    where = _named(rule, block.texts) or _where(shown, trace.sure, groups.get("file", ""))
     groups |= {"where": where, "what": stable(groups.get("what") or groups.get("what2") or "")}
-    lost = rule.place is Place.NEEDED and not where
-    jumbled = block.mixed and rule.place is Place.NEEDED and not groups.get("at")
+    needed = rule.place is Place.NEEDED
+    generic = bool(functions) and not telling and rule.place is not Place.NONE
+    cut_off = not block.first.whole or (block.cut and not block.ended and generic)
+    jumbled = block.mixed and needed and not groups.get("at")
     report = CrashReport(
         title=rule.title.format(**groups)[:TITLE_LIMIT],
         kind=rule.kind,
         line=block.first.number,
-        frames=telling,
+        frames=shown,
         excerpt=_clip("\n".join(block.before), "\n".join(block.raws)),
         fatal=block.fatal,
-        corrupted=lost or jumbled or rule.kind is CrashKind.UNKNOWN or not block.first.whole,
+        corrupted=cut_off or jumbled or (needed and not where) or rule.kind is CrashKind.UNKNOWN,
     )
     task = groups.get("pid") or frames.pid(block.texts)
     return _Finding(rule, report, functions, task, block.boot, block.last)
 
 
 def _named(rule: Rule, texts: list[str]) -> str:
-    for text in texts if rule.names is not None else ():
-        if rule.names is not None and (match := rule.names.search(text)) is not None:
-            return f" in {frames.function(match['at'])}"
-    return ""
+    if rule.names is None:
+        return ""
+    match = next(filter(None, map(rule.names.search, texts)), None)
+    return "" if match is None else f" in {frames.function(match['at'])}"
 
 
 def _where(telling: tuple[str, ...], sure: bool, file: str) -> str:
-    if telling[:1] == (frames.NO_SYMBOL,) and len(telling) > 1 and sure:
+    nameless = telling[:1] == (frames.NO_SYMBOL,)
+    if nameless and sure and len(telling) > 1:
         return f" in {frames.NO_SYMBOL} from {telling[1]}"
-    if telling:
-        return f" in {telling[0]}"
-    return f" at {file.lstrip('./')}" if file else ""
+    if file and (nameless or not telling):
+        return f" at {file.lstrip('./')}"
+    return f" in {telling[0]}" if telling else ""
 
 
 def _clip(*parts: str) -> str:

@@ -40,9 +40,10 @@ _Header = partial(  # written by die(), alone or behind a line that says more
 )
 _Text = partial(Rule, place=Place.NONE)
 _Panic = partial(Rule, place=Place.NONE, end=_END_PANIC, fatal=True)
-# A CPU that waits for a lock of a task that died is no new fault.
-_Stuck = partial(Rule, after=_DEAD, near=None)
-_Stall = partial(Rule, after=_DEAD, near=None, place=Place.OPTIONAL, reach=400)
+# Who waits for a task that died or for a CPU that does not answer is no new fault.
+_STOPPED = _DEAD | {Kind.HARD_LOCKUP, Kind.CSD_LOCKUP}
+_Stuck = partial(Rule, after=_STOPPED, near=None)
+_Stall = partial(Rule, after=_STOPPED, near=None, place=Place.OPTIONAL, reach=400)
 _Lockdep = partial(Rule, begin=_re(r"stack backtrace:"), reach=3000)
 _Sanitizer = partial(Rule, end=_END_BANNER, reach=400)
 
@@ -225,25 +226,15 @@ RULES: tuple[Rule, ...] = (
         fatal=True,
     ),
     _Text(
-        "kprobes-displacement",
-        Kind.KPROBES,
-        "Kprobes error: ",
-        _re(r"Kprobes error: (?P<what>new displacement does not fit)"),
-        "Kprobes error: {what}",
-    ),
-    _Text(
         "kprobes-failed",
         Kind.KPROBES,
         "probe",
-        _re(r"(?:kprobes|kretprobe): (?P<what>Failed to [a-z][a-z ]{1,60}[a-z]|lookup failed)"),
+        _re(
+            r"(?:kprobes|kretprobe): (?P<what>Failed to [a-z][a-z ]{1,60}[a-z]|lookup failed"
+            r"|Kprobes error: new displacement does not fit"
+            r"|Kprobes globally \w{7,8}, but failed to \w{6,7})"
+        ),
         "kprobes: {what}",
-    ),
-    _Text(
-        "kprobes-toggle",
-        Kind.KPROBES,
-        "Kprobes globally ",
-        _re(r"(?P<what>Kprobes globally (?:en|dis)abled, but failed to (?:en|dis)able)"),
-        "{what} all",
     ),
     _Text(
         "kprobes-smoke-test",
@@ -288,7 +279,7 @@ RULES: tuple[Rule, ...] = (
             rf"(?:{_FILE} )?(?:at )?{_AT}"
         ),
         "WARNING{where}",
-        inside=PREFACES | {"missing-endbr", "cfi"},
+        inside=PREFACES | {"missing-endbr", "cfi", "lockdep-key"},
     ),
     _Traced(  # CONFIG_KALLSYMS=n, or a line that was cut off
         "warning-without-symbol",
@@ -520,8 +511,6 @@ RULES: tuple[Rule, ...] = (
             r"|Unexpected int18 \(Machine Check\))"
         ),
         "Machine Check",
-        after=frozenset({Kind.MACHINE_CHECK}),
-        near=30,
     ),
     # --- mm/slub.c, mm/page_alloc.c, mm/memory.c, kernel/fork.c, spinlock_debug.c, workqueue.c
     Rule(
@@ -530,6 +519,7 @@ RULES: tuple[Rule, ...] = (
         "BUG ",
         _re(r"^BUG (?P<cache>[\w:.-]{1,64})(?: \([^)]{1,60}\))?: (?P<what>[A-Z][\w' ]{1,80})"),
         "BUG {cache}: {what}{where}",
+        names=_re(rf"Allocated in {_AT}"),
         place=Place.OPTIONAL,
         weak=True,
         reach=200,
