@@ -134,10 +134,27 @@ def test_generic_functions_are_left_out(
 
 @pytest.mark.parametrize(
     "name",
-    "kprobe_int3_handler kprobe_ftrace_handler aggr_pre_handler optimized_callback opt_pre_handler "
-    "arm_kprobe disarm_kprobe kprobe_optimizer text_poke_bp_batch text_poke_sync reenter_kprobe "
-    "setup_detour_execution kprobe_exceptions_notify kretprobe_trampoline_handler "
-    "arch_optimize_kprobes can_optimize stress_probe lock_mount strict_check".split(),
+    [
+        "kprobe_int3_handler",
+        "kprobe_ftrace_handler",
+        "aggr_pre_handler",
+        "optimized_callback",
+        "opt_pre_handler",
+        "arm_kprobe",
+        "disarm_kprobe",
+        "kprobe_optimizer",
+        "text_poke_bp_batch",
+        "text_poke_sync",
+        "reenter_kprobe",
+        "setup_detour_execution",
+        "kprobe_exceptions_notify",
+        "kretprobe_trampoline_handler",
+        "arch_optimize_kprobes",
+        "can_optimize",
+        "stress_probe",
+        "lock_mount",
+        "strict_check",
+    ],
 )
 def test_no_function_of_interest_is_generic(name: str) -> None:
     assert meaningful([name], stuck=True) == (name,)

@@ -155,10 +155,9 @@ def test_titles_do_not_depend_on_times(name: str) -> None:
     "name", [name for name in NAMES if "Linux version" not in str(console(name))]
 )
 def test_a_report_is_found_in_the_middle_of_a_boot(name: str) -> None:
-    boot = console("clean" if name in TIMED else "clean-untimed").splitlines(keepends=True)
+    boot = console("clean" if name in TIMED else "clean-untimed").split(b"\n")
     middle = len(boot) // 2
-    text = b"".join([*boot[:middle], console(name), b"\n", *boot[middle:-3]])
-    reports = read(text)
+    reports = read(b"\n".join([*boot[:middle], console(name), *boot[middle:-4]]))
     assert [report.title for report in reports] == [r["title"] for r in expected(name)["reports"]]
     assert [report.line - middle for report in reports] == [
         report["line"] for report in expected(name)["reports"]

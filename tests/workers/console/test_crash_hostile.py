@@ -10,7 +10,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workers.console import crash
 from workers.console.crash import EXCERPT_LIMIT, boots, frames, lines, read, reader, rules, titles
@@ -102,7 +103,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "blank lines of a trace": lambda n: b"Oops: 0000 [#1]\n" + (b" " * 60 + b"x\n") * n,
     "one word": lambda n: b"[    1.000000] BUG: " + b"x" * 40 * n,
     "one dotted word": lambda n: b"BUG: " + b"x." * 20 * n,
-    "line ends": lambda n: b"\n\r" * 20 * n,
+    "line ends": lambda n: b"\n\r" * n,
     "escapes": lambda n: b"\x1b[" * 20 * n,
     "zeros": lambda n: bytes(40 * n),
 }
@@ -131,9 +132,9 @@ def _pattern_calls(console: bytes) -> int:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_work_is_linear_in_the_console(name: str) -> None:
-    console, twice = HOSTILE[name](3000), HOSTILE[name](6000)
+    console, twice = HOSTILE[name](2000), HOSTILE[name](4000)
     per_line = 2 * len(rules.RULES)
-    assert _pattern_calls(console) <= per_line * 3100
+    assert _pattern_calls(console) <= per_line * 2100
     assert _pattern_calls(twice) <= 2.2 * _pattern_calls(console) + 100
 
 
@@ -147,7 +148,7 @@ def _peak(console: bytes) -> int:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_memory_does_not_grow_with_the_console(name: str) -> None:
-    assert _peak(HOSTILE[name](12_000)) <= _peak(HOSTILE[name](6000)) + 1_000_000
+    assert _peak(HOSTILE[name](4000)) <= _peak(HOSTILE[name](2000)) + 200_000
 
 
 def _modules() -> Iterator[Any]:
@@ -169,12 +170,15 @@ def _patterns() -> dict[str, re.Pattern[str]]:
 
 
 def _unbounded_inside_repeat(tree: Any, inside: bool = False) -> bool:
-    """Whether a repetition without an upper bound stands inside another repetition."""
+    """Whether a repetition without an upper bound stands inside another repetition.
+
+    Possessive ones may: they never give anything back.
+    """
     for operator, arguments in tree:
         name = str(operator)
         if "REPEAT" in name:
             low, high, body = arguments
-            unbounded = high is re._constants.MAXREPEAT
+            unbounded = high is re._constants.MAXREPEAT and not name.startswith("POSSESSIVE")
             if (unbounded and inside) or _unbounded_inside_repeat(body, inside or high > 1):
                 return True
             assert low <= high

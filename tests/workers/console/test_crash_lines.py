@@ -3,7 +3,8 @@
 
 import pytest
 
-from workers.console.crash import LIMIT, lines as lines_module, read
+from workers.console.crash import LIMIT, read
+from workers.console.crash import lines as lines_module
 from workers.console.crash.lines import LINE_LIMIT, Line, lines, skipped
 
 
@@ -109,7 +110,7 @@ def test_reports_tell_that_a_console_was_not_read_whole(small_limit: int) -> Non
     panic = b"Kernel panic - not syncing: Fatal exception\n"
     console = b"boot\n" * 200 + panic + b"quiet\n" * 200
     assert read(console) == ()
-    assert skipped(console) == 2245 - small_limit
+    assert skipped(console) == len(console) - small_limit
     (report,) = read(console + panic)
     assert report.skipped == skipped(console + panic)
 

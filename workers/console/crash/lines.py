@@ -20,11 +20,11 @@ LINE_LIMIT = 2048
 # A line without end is taken in bites, so that no line decides how much memory is used.
 _LINE = re.compile(rb"[^\n]{1,65536}")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[@-Z\\^_`-~])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TIME = r"\[ {0,5}\d{1,10}\.\d{6}\]"
 _GLUED = re.compile(rf"(?:<\d{{1,3}}>)?{_TIME}")
 _PREFIX = re.compile(
-    rf"(?:<\d{{1,3}}>)?(?P<time>{_TIME})? ?(?P<caller>\[ {{0,5}}[TC]\d{{1,10}}(?:@C\d{{1,6}})?\])?"
+    rf"(?:<\d{{1,3}}>)?(?P<time>{_TIME})?(?P<caller>\[ {{0,5}}[TC]\d{{1,10}}(?:@C\d{{1,6}})?\])?"
     r" ?(?:<\d{1,3}>)?"
 )
 

@@ -17,7 +17,7 @@ from workers.console.crash.lines import Line, lines, skipped
 from workers.console.crash.report import CrashKind, CrashReport
 from workers.console.crash.rule import Place, Rule
 from workers.console.crash.rules import ANYWHERE, PREFACES, REBOOT, STUCK, find
-from workers.console.crash.titles import TITLE_LIMIT, stable
+from workers.console.crash.titles import stable, title
 
 EXCERPT_LIMIT = 16_384
 """Characters of an excerpt; KCIDB's limit for a log excerpt."""
@@ -363,7 +363,7 @@ def _describe(block: _Block) -> _Finding | None:
     cut_off = not block.first.whole or (block.cut and not block.ended and generic)
     jumbled = block.mixed and needed and not groups.get("at")
     report = CrashReport(
-        title=rule.title.format(**groups)[:TITLE_LIMIT],
+        title=title(rule.title, groups),
         kind=rule.kind,
         line=block.first.number,
         frames=shown,
