@@ -30,7 +30,6 @@ _OPEN_LIMIT = 8
 _ALSO_LIMIT = 8
 _MEET_LIMIT = 64
 _TRAILING = 3
-_NEAR_EXIT = 300
 _LEFT_OUT = "\n[... lines left out ...]\n"
 _QUOTED = re.compile(
     r"\s*(?:(?:not )?ok \d|# farm |KTAP version|TAP version)"
@@ -82,6 +81,7 @@ class _Block:
     last: int = 0
     began: bool = False
     traced: bool = False
+    named: bool = False
     ended: bool = False
     trailing: int = 0
 
@@ -92,7 +92,7 @@ class _Block:
             return False
         if self.rule.end:
             return self.ended
-        return self.traced or self.rule.place is Place.NONE
+        return self.traced or self.named or self.rule.place is Place.NONE
 
     @property
     def full(self) -> bool:
@@ -103,6 +103,8 @@ class _Block:
         self.raws.append(line.raw)
         self.texts.append(line.text)
         self.ended = self.ended or self.is_ended_by(line)
+        if self.rule.names and not self.named:
+            self.named = self.rule.names.search(line.text) is not None
         if self.rule.begin and not self.began:
             self.began = self.rule.begin.search(line.text) is not None
         elif not self.traced:
@@ -130,6 +132,8 @@ class _Finding:
 
     rule: Rule
     report: CrashReport
+    text: str
+    """Its own lines, without those before it."""
     functions: tuple[str, ...]
     """Every function of its trace, generic ones included."""
     task: str | None
@@ -161,16 +165,16 @@ class _Incident:
             return True
         if other.rule.after & self.kinds:
             return other.rule.near is None or distance <= other.rule.near
+        same_task = other.task is not None and other.task in self.tasks
         if kind in STUCK and self.kinds & STUCK:
-            same_task = other.task is not None and other.task in self.tasks
             return same_task or not self.places.isdisjoint(other.report.frames[:1])
-        return self.fatal and distance <= _NEAR_EXIT and not _EXIT_PATH.isdisjoint(other.functions)
+        return self.fatal and same_task and not _EXIT_PATH.isdisjoint(other.functions)
 
     def take(self, other: _Finding) -> None:
         """Add a report that only follows from this incident."""
         report = other.report
         if report.line - self.last <= BEFORE:
-            self.excerpt = _clip(self.excerpt, report.excerpt)
+            self.excerpt = _clip(self.excerpt, other.text)
         self.last = max(self.last, other.last)
         self.fatal = self.fatal or report.fatal
         self.kinds.add(report.kind)
@@ -356,23 +360,25 @@ def _describe(block: _Block) -> _Finding | None:
         functions = (frames.function(groups["at"]), *functions)
     telling = frames.meaningful(functions, stuck=rule.kind in STUCK)
     shown = telling or functions[:1]
-    where = _named(rule, block.texts) or _where(shown, trace.sure, groups.get("file", ""))
+    named = _named(rule, block.texts)
+    where = named or _where(shown, trace.sure, groups.get("file", ""))
     groups |= {"where": where, "what": stable(groups.get("what") or groups.get("what2") or "")}
     needed = rule.place is Place.NEEDED
     generic = bool(functions) and not telling and rule.place is not Place.NONE
     cut_off = not block.first.whole or (block.cut and not block.ended and generic)
-    jumbled = block.mixed and needed and not groups.get("at")
+    jumbled = block.mixed and needed and not (groups.get("at") or named)
+    text = "\n".join(block.raws)
     report = CrashReport(
         title=title(rule.title, groups),
         kind=rule.kind,
         line=block.first.number,
         frames=shown,
-        excerpt=_clip("\n".join(block.before), "\n".join(block.raws)),
+        excerpt=_clip("\n".join(block.before), text),
         fatal=block.fatal,
         corrupted=cut_off or jumbled or (needed and not where) or rule.kind is CrashKind.UNKNOWN,
     )
     task = groups.get("pid") or frames.pid(block.texts)
-    return _Finding(rule, report, functions, task, block.boot, block.last)
+    return _Finding(rule, report, text, functions, task, block.boot, block.last)
 
 
 def _named(rule: Rule, texts: list[str]) -> str:

@@ -26,7 +26,7 @@ _re = re.compile
 _AT = rf"(?P<at>{SYMBOL})"
 _FILE = r"(?P<file>[\w./+-]{1,200}):\d{1,6}"
 _END_TRACE = _re(r"---\[ end trace")
-_END_BANNER = _re(r"={60}")
+_END_BANNER = _re(r"={50}")
 _END_PANIC = _re(r"---\[ end Kernel panic|Rebooting in \d")
 _DEAD = frozenset({Kind.OOPS, Kind.BUG, Kind.KPROBES})
 
@@ -109,6 +109,7 @@ RULES: tuple[Rule, ...] = (
         _re(rf"Kernel panic - not syncing: (?P<what>{_AFTER_DEATH})"),
         "Kernel panic - not syncing: {what}",
         after=_DEAD | {Kind.UBSAN, Kind.HARD_LOCKUP},
+        near=300,
     ),
     _Panic(
         "panic-on-report",
@@ -117,6 +118,7 @@ RULES: tuple[Rule, ...] = (
         _re(rf"Kernel panic - not syncing: (?P<what>{_ON_REPORT})"),
         "Kernel panic - not syncing: {what}",
         after=frozenset(Kind) - {Kind.REBOOT},
+        near=1000,  # the traces of all CPUs may lie between
     ),
     _Panic(
         "panic",
@@ -264,7 +266,7 @@ RULES: tuple[Rule, ...] = (
         Kind.OOPS,
         " [#",
         _re(
-            r"(?:^|Oops: )(?P<what>[A-Za-z#][\w#' -]{0,60})(?:, (?:probably|maybe) for [^:]{1,60})?"
+            r"(?:^|Oops: )(?P<what>[A-Za-z#][\w#' -]{0,60})(?:, [^:\[]{1,80})?"
             r": [0-9a-f]{4} \[#\d{1,6}\]"
         ),
         "Oops: {what}{where}",
@@ -309,8 +311,8 @@ RULES: tuple[Rule, ...] = (
     _Stall(
         "rcu-stall-expedited",
         Kind.RCU_STALL,
-        "detected expedited stalls",
-        _re(r"INFO: \w{1,40} detected expedited stalls"),
+        "detected expedited stalls on",
+        _re(r"INFO: \w{1,40} detected expedited stalls on"),
         "INFO: rcu detected expedited stall{where}",
     ),
     _Stall(
@@ -325,10 +327,19 @@ RULES: tuple[Rule, ...] = (
         Kind.RCU_STALL,
         "detected ",
         _re(
-            r"INFO: (?:\w{1,40} (?:self-)?detected stalls? on CPU|\w{1,40} detected stall, but "
-            r"suppressed|RCU detected CPU (?:\d{1,5} stall|stalls:))"
+            r"INFO: (?:\w{1,40} (?:self-)?detected stalls? on CPU"
+            r"|RCU detected CPU (?:\d{1,5} stall|stalls:))"
         ),
         "INFO: rcu detected stall{where}",
+    ),
+    _Text(
+        "rcu-stall-suppressed",
+        Kind.RCU_STALL,
+        "but suppressed full report",
+        _re(r"INFO: \w{1,40} detected (?:expedited )?stalls?, but suppressed full report"),
+        "INFO: rcu detected stall",
+        after=_STOPPED,
+        near=None,
     ),
     # --- kernel/hung_task.c, kernel/workqueue.c, kernel/smp.c
     _Stuck(
@@ -380,7 +391,6 @@ RULES: tuple[Rule, ...] = (
         _re(r"(?:WARNING|BUG): lock held when returning to user space"),
         "lockdep: lock held when returning to user space{where}",
         names=_re(rf", at: (?:\[<[0-9a-f]{{1,16}}>\] )?{_AT}"),
-        reach=60,
     ),
     Rule(
         "lockdep-key",
@@ -405,7 +415,7 @@ RULES: tuple[Rule, ...] = (
         "kasan",
         Kind.KASAN,
         "BUG: KASAN: ",
-        _re(rf"BUG: KASAN: (?P<what>[a-z-]{{1,60}})(?: in {_AT})?"),
+        _re(rf"BUG: KASAN: (?P<what>[a-z -]{{1,60}}?)(?: in {_AT}|$)"),
         "BUG: KASAN: {what}{where}",
     ),
     _Sanitizer(
@@ -436,7 +446,7 @@ RULES: tuple[Rule, ...] = (
         "UBSAN: ",
         _re(rf"UBSAN: (?P<what>[\w -]{{1,60}}) in {_FILE}:\d{{1,6}}"),
         "UBSAN: {what}{where}",
-        end=_re(r"---\[ end trace|={60}"),
+        end=_re(r"---\[ end trace|={50}"),
         reach=150,
         inside=PREFACES,
     ),
@@ -525,15 +535,18 @@ RULES: tuple[Rule, ...] = (
         reach=200,
     ),
     Rule(
-        "memory",
+        "bad-page",
+        Kind.MEMORY,
+        "BUG: Bad page ",
+        _re(r"BUG: (?P<what>Bad page (?:state|map|cache)) in process"),
+        "BUG: {what}{where}",
+    ),
+    _Text(
+        "bad-mm",
         Kind.MEMORY,
         "BUG: ",
-        _re(
-            r"BUG: (?:(?P<what>Bad page (?:state|map|cache)) in process|(?P<what2>Bad rss-counter "
-            r"state|non-zero (?:pgtables_bytes|nr_\w{1,20}) on freeing mm))"
-        ),
-        "BUG: {what}{where}",
-        place=Place.OPTIONAL,
+        _re(r"BUG: (?P<what>Bad rss-counter state|non-zero \w{1,20} on freeing mm)"),
+        "BUG: {what}",
     ),
     Rule(
         "spinlock",
@@ -572,6 +585,7 @@ RULES: tuple[Rule, ...] = (
         _re(r"^(?:[\w./-]{1,40}: )?BUG: (?P<what>\S.*)"),
         "BUG: {what}{where}",
         place=Place.OPTIONAL,
+        reach=30,
         weak=True,
         inside=PREFACES,
         ignore=_re(r"messages suppressed"),
@@ -582,6 +596,7 @@ RULES: tuple[Rule, ...] = (
         "[ cut here ]",
         _re(r"-{8,}\[ cut here \]-{8,}"),
         "report of unknown kind{where}",
+        reach=30,
         inside=ANYWHERE,
     ),
 )
