@@ -15,6 +15,7 @@ import yaml
 
 from workers.console.crash import EXCERPT_LIMIT, CrashKind, CrashReport, read, rules
 from workers.console.crash.lines import lines
+from workers.console.crash.rule import ANYWHERE, Rule
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.yml"))
@@ -84,13 +85,13 @@ def test_every_kind_has_a_golden_console() -> None:
 
 
 @pytest.mark.parametrize("rule", [*rules.RULES, rules.REBOOT], ids=lambda rule: rule.name)
-def test_every_rule_begins_a_report_in_some_golden_console(rule: rules.Rule) -> None:
+def test_every_rule_begins_a_report_in_some_golden_console(rule: Rule) -> None:
     assert any(rule.name in rules_that_begin(name) for name in NAMES)
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
 def test_without_a_rule_some_golden_console_is_read_wrong(
-    rule: rules.Rule, monkeypatch: pytest.MonkeyPatch
+    rule: Rule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     concerned = [name for name in NAMES if rule.name in rules_that_begin(name)]
     rest = tuple(other for other in rules.RULES if other is not rule)
@@ -105,7 +106,7 @@ def test_without_a_rule_some_golden_console_is_read_wrong(
 def test_rules_have_names_of_their_own() -> None:
     names = [rule.name for rule in rules.RULES]
     assert len(set(names)) == len(names)
-    inside = {name for rule in rules.RULES for name in rule.inside} - rules.ANYWHERE
+    inside = {name for rule in rules.RULES for name in rule.inside} - ANYWHERE
     assert inside <= set(names)
 
 

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.console import crash
-from workers.console.crash import EXCERPT_LIMIT, boots, frames, lines, read, reader, rules, titles
+from workers.console.crash import (
+    EXCERPT_LIMIT,
+    blocks,
+    boots,
+    frames,
+    incidents,
+    lines,
+    read,
+    reader,
+    rules,
+    titles,
+)
 
 CONSOLES = [path.read_bytes() for path in sorted((Path(__file__).parent / "golden").glob("*.txt"))]
 LINES = sorted({line for console in CONSOLES for line in console.splitlines(keepends=True)})
@@ -23,7 +34,7 @@ LINES = sorted({line for console in CONSOLES for line in console.splitlines(keep
 def check(console: bytes) -> None:
     """Everything that a report promises, whatever the console holds."""
     reports = read(console)
-    assert len(reports) <= reader.REPORTS_LIMIT
+    assert len(reports) <= incidents.REPORTS_LIMIT
     assert [report.line for report in reports] == sorted(report.line for report in reports)
     assert len({report.title for report in reports}) == len(reports)
     for report in reports:
@@ -152,7 +163,7 @@ def test_memory_does_not_grow_with_the_console(name: str) -> None:
 
 
 def _modules() -> Iterator[Any]:
-    yield from (boots, frames, lines, reader, titles)
+    yield from (blocks, boots, frames, incidents, lines, reader, titles)
 
 
 def _patterns() -> dict[str, re.Pattern[str]]:

@@ -4,7 +4,8 @@
 import pytest
 
 from workers.console.crash import CrashKind, CrashReport, read
-from workers.console.crash.reader import BEFORE, REPORTS_LIMIT
+from workers.console.crash.incidents import REPORTS_LIMIT
+from workers.console.crash.reader import BEFORE
 
 BANNER = "Linux version 6.12.117 (farm@farm) (gcc) #1 SMP\nCommand line: console=ttyS0\n"
 

@@ -17,7 +17,7 @@ _FOREIGN = re.compile(r"[^ -~]")
 
 
 def title(template: str, groups: dict[str, str]) -> str:
-    """A title of at most TITLE_LIMIT printable ASCII characters, which is all that printk writes."""
+    """A title: at most TITLE_LIMIT characters, and only ASCII, like what the kernel writes."""
     return _FOREIGN.sub("?", template.format(**groups))[:TITLE_LIMIT]
 
 
