@@ -246,6 +246,7 @@ RULES: tuple[Rule, ...] = (
             r": [0-9a-f]{4} \[#\d{1,6}\]"
         ),
         "Oops: {what}{where}",
+        weak=True,
     ),
     # --- kernel/panic.c: WARN() and its family
     Traced(
