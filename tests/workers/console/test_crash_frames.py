@@ -40,6 +40,8 @@ def test_a_function_has_its_name_in_the_source(symbol: str, name: str) -> None:
         # 2.6.33
         ("IP: [<ffffffffa0002005>] step_null+0x5/0x10 [ktest]", ["step_null"]),
         ("RIP: 0010:[<ffffffff810f2a1c>]  [<ffffffff810f2a1c>] vfs_read+0x5/0x30", ["vfs_read"]),
+        ("IP: [<(null)>] (null)", [NO_SYMBOL]),
+        ("RIP: 0010:[<0000000000000000>]  [<          (null)>]           (null)", [NO_SYMBOL]),
         ("EIP: 0060:[<c13c2a10>] EFLAGS: 00010046 CPU: 0", []),
         ("EIP is at kprobe_handler+0x40/0x2b0", ["kprobe_handler"]),
         ("RIP arch_init_kprobes+0x12/0x40", ["arch_init_kprobes"]),

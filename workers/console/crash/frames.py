@@ -2,7 +2,7 @@
 """Finds the functions in a report's trace and leaves out those that say nothing about the fault."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,25 +15,25 @@ _OFFSET = r"\+0x[0-9a-f]{1,8}/0x[0-9a-f]{1,8}"
 SYMBOL = rf"(?<![\w.$])[A-Za-z_$][\w.$]{{0,255}}{_OFFSET}"
 """A function as %pS prints it, without the module."""
 
-_ADDRESSES = r"(?:\[<[0-9a-fA-F]{1,16}>\]\s*+){0,2}"
+_ADDRESSES = r"(?:\[<\s*+(?:[0-9a-fA-F]{1,16}|\(null\))>\]\s*+){0,2}"
 _TRACE = re.compile(
     rf"(?:kmemleak:)?\s*+(?:<[/\w#]{{1,16}}>\s++)?{_ADDRESSES}(?P<maybe>\? )?\s*+"
     rf"(?P<symbol>{SYMBOL})(?![\w.])"
 )
 _INSTRUCTION_POINTER = re.compile(
-    r"\s*+[RE]?IP(?: is at|:)?\s*+(?P<segment>[0-9a-f]{4}:)?\s*+"
-    rf"{_ADDRESSES}(?:(?P<symbol>{SYMBOL})|0x[0-9a-f]{{1,16}}\s*+$)"
+    r"\s*+[RE]?IP(?: is at|:)?\s*+(?!0033|0023|0073|002b)(?P<segment>[0-9a-f]{4}:)?\s*+"
+    rf"{_ADDRESSES}(?:(?P<symbol>{SYMBOL})|(?:0x[0-9a-f]{{1,16}}|\(null\))\s*+$)"
 )
-_USER_MODE = re.compile(r"\s*[RE]IP: ?(?:0033|0023|0073|002b):")
 _OTHER_PLACE = re.compile(r"Preemption disabled at:")
 _OTHER_TASK = re.compile(r"(?:rcu: )?RCU grace-period kthread stack dump:")
 _CPU_AGAIN = re.compile(r"CPU: \d|NMI backtrace for cpu|Task dump for CPU|Sending NMI from CPU")
-_NEXT_TRACE = re.compile(r"\s*(?:Call Trace:|NMI backtrace for cpu|CPU: \d{1,5} )")
-_LAST = re.compile(
-    r"---\[ end trace|(?:Allocated|Freed) (?:by task|in)\b|Last potentially related|Uninit was "
-    r"|The buggy address|Showing all locks held|other info that might help"
-    r"|(?:allocated|freed) by task|value changed:"
+_NEXT = re.compile(
+    r"\s*(?:Call Trace:|NMI backtrace for cpu|CPU: \d{1,5} |[RE]IP: ?(?:0033|0023|0073|002b):)"
+    r"|---\[ end trace|(?:Allocated|Freed) (?:by task|in)\b|Last potentially related|Uninit was "
+    r"|(?:allocated|freed) by task|The buggy address|value changed:|Showing all locks held"
+    r"|other info that might help"
 )
+"""What comes behind the first trace: user mode, other traces, the history of locks and memory."""
 _PID = re.compile(r"\b(?:PID: |Pid: |pid:)(\d{1,10})\b")
 
 
@@ -72,35 +72,34 @@ def trace(texts: Iterable[str]) -> Trace:
     places: list[str] = []
     sure: list[str] = []
     unsure: list[str] = []
-    skipping = False
-    previous = ""
-    for text in texts:
-        aside = _OTHER_PLACE.match(previous) is not None
-        previous = text
-        if aside:
-            continue
-        if skipping:
-            skipping = _CPU_AGAIN.match(text) is None
-        elif _OTHER_TASK.match(text):
-            skipping = True
-        elif match := _INSTRUCTION_POINTER.match(text):
-            if _USER_MODE.match(text):
-                if places or sure:
-                    break
-            elif not sure:
-                if not places:
-                    places.append(match["symbol"] or NO_SYMBOL)
+    for text in _of_this_place(texts):
+        if match := _INSTRUCTION_POINTER.match(text):
+            if not sure:
+                places.append(match["symbol"] or NO_SYMBOL)
             elif match["segment"] and match["symbol"]:
-                sure.append(match["symbol"])
+                sure.append(match["symbol"])  # of the code that an interrupt came into
             else:
                 break  # what 2.6.33 repeats at the end
         elif match := _TRACE.match(text):
             (unsure if match["maybe"] else sure).append(match["symbol"])
-        elif (sure or unsure) and (_NEXT_TRACE.match(text) or _LAST.match(text)):
+        elif (sure or unsure) and _NEXT.match(text):
             break
-    symbols = places + (sure or unsure)
+    symbols = places[:1] + (sure or unsure)
     names = (symbol if symbol == NO_SYMBOL else function(symbol) for symbol in symbols)
     return Trace(tuple(names), bool(sure) or not unsure)
+
+
+def _of_this_place(texts: Iterable[str]) -> Iterator[str]:
+    """A report's lines without those that tell of another place."""
+    other_task = other_place = False
+    for text in texts:
+        if other_task:
+            other_task = _CPU_AGAIN.match(text) is None
+        elif _OTHER_TASK.match(text):
+            other_task = True
+        elif not other_place:
+            yield text
+        other_place = _OTHER_PLACE.match(text) is not None
 
 
 def meaningful(functions: Sequence[str], stuck: bool) -> tuple[str, ...]:
