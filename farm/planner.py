@@ -21,6 +21,7 @@ from workers import kconfig
 from workers.errors import UserError
 from workers.kconfig import Config, Symbol
 from workers.machines.qemu import PROGRAMS
+from workers.payload import SHELL_ARCH
 from workers.prepare import run_tool
 
 
@@ -202,13 +203,15 @@ def feature_state(features: Sequence[Feature], point: int, symbols: Sequence[str
 
 
 def skip_reason(
-    scenario: Scenario, clock: Clock, node: NodeData, symbols: Sequence[str]
+    scenario: Scenario, arch: str, clock: Clock, node: NodeData, symbols: Sequence[str]
 ) -> str | None:
     """Return why a scenario does not apply to a kernel on a node; None when it does."""
     if missing := [name for name in scenario.needs.kernel if name not in symbols]:
         return f"the kernel has no {', '.join(missing)}"
     if missing := [name for name in scenario.needs.node if name not in node.node.capabilities]:
         return f"not observable here: the node has no {', '.join(missing)}"
+    if scenario.run.startswith("sh:") and arch != SHELL_ARCH:
+        return f"not observable here: the payload of {arch} has no shell"
     cpus = 1 if clock is Clock.ICOUNT else node.cpus
     if scenario.smp > cpus:
         return f"not observable here: it needs {scenario.smp} CPUs, the boot has {cpus}"

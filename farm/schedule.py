@@ -172,7 +172,7 @@ def _add_tests(
                 if clock not in scenario.clocks:
                     continue
                 position += 1
-                skip = skip_reason(scenario, clock, host.nodes[node], result.symbols)
+                skip = skip_reason(scenario, build.arch, clock, host.nodes[node], result.symbols)
                 reuse = _reuse_key(result, scenario, clock, host, node)
                 test = TestRow(
                     id=f"{row.id}.{build.id}.{position}",
