@@ -97,11 +97,8 @@ def _cells(
             place = manifest.where(f"matrix.config[{number}]")
             raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
     configs = _chosen(flags.configs, matrix.config, "config")
-    if not flags.configs and data.profile.configs is not None:
-        for name in configs[data.profile.configs :]:
-            why = f"profile {data.profile_name} takes {data.profile.configs} of the configs"
-            not_tested.append((f"config {name}", why))
-        configs = configs[: data.profile.configs]
+    if not flags.configs:
+        configs = _capped(configs, data.profile.configs, "config", data, not_tested)
     arches = list[str]()
     for arch in _chosen(flags.arches, matrix.arch, "arch"):
         if (trouble := _unbuildable(arch, data)) is None:
@@ -110,6 +107,8 @@ def _cells(
             raise UserError(f"arch {arch}: {trouble}")
         else:
             not_tested.append((f"arch {arch}", trouble))
+    if not flags.arches:
+        arches = list(_capped(arches, data.profile.arches, "arch", data, not_tested))
     cells = [
         Cell(arch, config, toolchain)
         for arch in arches
@@ -120,6 +119,20 @@ def _cells(
     if not kept:
         raise UserError(f"{manifest.path}: no kernel is left to build", "ask for less narrowing")
     return tuple(kept)
+
+
+def _capped(
+    names: Sequence[str],
+    most: int | None,
+    what: str,
+    data: Data,
+    not_tested: list[tuple[str, str]],
+) -> tuple[str, ...]:
+    """Return the first names that the profile takes; the others are not tested, by its leave."""
+    kept = tuple(names if most is None else names[:most])
+    why = f"profile {data.profile_name} takes {most}"
+    not_tested += [(f"{what} {name}", why) for name in names[len(kept) :]]
+    return kept
 
 
 def _unbuildable(arch: str, data: Data) -> str | None:

@@ -42,6 +42,7 @@ class Profile(_Data):
     """How much of a manifest's matrix is run, and by which limits it is watched."""
 
     title: str
+    arches: int | None = Field(ge=1)
     configs: int | None = Field(ge=1)
     clocks: tuple[Clock, ...]
     icount_shift: int = Field(ge=0, le=10)
