@@ -77,7 +77,9 @@ def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, 
     that no processor has. Under icount a guest is the same, instruction for instruction, each time.
     """
     words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc"]
-    words += ["-cpu", node.cpu, "-m", str(node.memory_mib), "-smp", str(start.cpus)]
+    words += ["-cpu", node.cpu, "-m", str(node.memory_mib)]
+    # A kernel without ACPI reads the MP table, which lists sockets and no cores.
+    words += ["-smp", f"{start.cpus},sockets={start.cpus},cores=1,threads=1"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     if accelerator.name == "kvm":
         words += ["-accel", "kvm"]
