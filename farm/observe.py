@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from workers.console.crash import CrashReport
-
 from farm.records import Crash, Observation, Purpose
 from stress.transcript import ScenarioStory
 from workers.boot import MARKER, BootRequest, BootResult, Ending
+from workers.console.crash import CrashReport
 
 
 def observations(

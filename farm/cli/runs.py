@@ -24,7 +24,6 @@ from farm.reports import results as documents
 from farm.reports import text
 from workers.errors import UserError
 
-
 MOST_RUNS = 20
 
 
