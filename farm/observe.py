@@ -23,23 +23,25 @@ def observations(
     ended the boot is not blamed on it. Only where nothing began at all does the ending speak for
     them all.
     """
-    console = (request.folder / "console.log").read_bytes()
-    crashes = _by_scenario(
-        result.crashes, _markers(console), [one.name for one in request.scenarios]
-    )
     stories = {story.name: story for story in result.story.scenarios}
+    last = list(stories)[-1:]
+    # Without its marks a console has no places; what ends a boot ends the scenario that began last.
+    markers = _markers((request.folder / "console.log").read_bytes()) or dict.fromkeys(last, 0)
+    crashes = _by_scenario(result.crashes, markers, [one.name for one in request.scenarios])
     early = crashes.get(None)
     found = list[Observation]()
     for scenario in request.scenarios:
         story = stories.get(scenario.name)
         crash = crashes.get(scenario.name)
-        if story is None and crash is None and stories:
+        if found and stories and story is None and crash is None:
             break
+        # A boot that went on to the next scenario did not end in this one.
+        passed = story is not None and (story.outcome is not None or [story.name] != last)
         found.append(
             _observation(
                 story,
                 purpose=purpose,
-                ending=Ending.FINISHED if story is not None and story.outcome else result.ending,
+                ending=Ending.FINISHED if passed else result.ending,
                 reason=result.story.reason,
                 crash=crash or early,
                 before_start=crash is None and early is not None,

@@ -297,6 +297,8 @@ def _inconclusive(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[str
                     yield f"{place}: {test.scenario} is {verdict.status}: {verdict.reason}"
     if not run.builds:
         yield "nothing was built"
+    elif all(verdict.status is Status.SKIP for verdict in judgements.values()):
+        yield "nothing passed: all was skipped"
 
 
 def _by_cell(run: Run) -> dict[Cell, list[Build]]:

@@ -227,6 +227,14 @@ def test_an_allowed_skip_does_not() -> None:
     assert judged(series([GOOD], "not observable here")).verdict is Verdict.PASS
 
 
+def test_a_run_of_skips_alone_is_no_pass() -> None:
+    found = judged(series("not observable here", "not observable here"))
+    assert (found.verdict, found.reason) == (
+        Verdict.INCONCLUSIVE,
+        "nothing passed: all was skipped",
+    )
+
+
 def test_nothing_built_is_no_pass() -> None:
     assert judged(run()).verdict is Verdict.INCONCLUSIVE
     unbuilt = judged(run(build(0, [GOOD]), build(1, None, result=None)))
