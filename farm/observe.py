@@ -28,12 +28,13 @@ def observations(
     # Without its marks a console has no places; what ends a boot ends the scenario that began last.
     markers = _markers((request.folder / "console.log").read_bytes()) or dict.fromkeys(last, 0)
     crashes = _by_scenario(result.crashes, markers, [one.name for one in request.scenarios])
-    early = crashes.get(None)
+    early = crashes.pop(None, None)
+    began = bool(stories or crashes)
     found = list[Observation]()
     for scenario in request.scenarios:
         story = stories.get(scenario.name)
         crash = crashes.get(scenario.name)
-        if found and stories and story is None and crash is None:
+        if found and began and story is None and crash is None:
             break
         # A boot that went on to the next scenario did not end in this one.
         passed = story is not None and (story.outcome is not None or [story.name] != last)
@@ -50,7 +51,7 @@ def observations(
                 folder=request.folder,
             )
         )
-        early = None if stories else early
+        early = None if began else early
     return tuple(found)
 
 

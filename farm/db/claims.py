@@ -63,7 +63,7 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     """
     take_back(session)
     running = select(JobRow.slot, func.count()).where(JobRow.state == RUNNING)
-    used = {slot: count for slot, count in session.execute(running.group_by(JobRow.slot))}
+    used = dict(session.execute(running.group_by(JobRow.slot)).all())
     free = [
         slot for slot in session.scalars(select(SlotRow)) if used.get(slot.name, 0) < slot.capacity
     ]

@@ -12,8 +12,10 @@ import difflib
 import io
 import json
 import shutil
+import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +157,46 @@ def _tarball(path: Path, files: Mapping[str, str]) -> None:
             archive.addfile(member, io.BytesIO(text.encode()))
 
 
+def at_once(folder: Path, count: int, code: str, *words: str) -> None:
+    """Run Python code in so many processes that begin together; all must end well.
+
+    The code calls ``begin()`` when it is ready.
+    """
+    waiting = (
+        "import sys, pathlib\n"
+        "def begin():\n"
+        "    pathlib.Path(sys.argv.pop()).touch()\n"
+        "    go = pathlib.Path(sys.argv.pop())\n"
+        "    while not go.exists(): pass\n"
+    )
+    go = folder / "go"
+    there = [folder / f"there{number}" for number in range(count)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", waiting + code, *words, str(go), str(ready)],
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        for ready in there
+    ]
+    try:
+        wait_until(lambda: all(ready.exists() for ready in there))
+        go.touch()
+        said = [process.communicate(timeout=60)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * count, said
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look until something has come about; fails when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command came to."""
@@ -184,6 +226,16 @@ class Farm:
     @property
     def app(self) -> App:
         return App(self.settings)
+
+
+@pytest.fixture(name="at_once")
+def _at_once() -> Callable[..., None]:
+    return at_once
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until() -> Callable[..., None]:
+    return wait_until
 
 
 @pytest.fixture(name="program")
