@@ -17,7 +17,7 @@ from kernel_series.manifest import ARCHES, Exclude, Feature, Manifest
 from kernel_series.series import read_series
 from kernel_series.sources.derive import load_derive
 from stress.scenario import Clock, FeatureState, Scenario
-from workers import kconfig
+from workers import kconfig, toolchain
 from workers.errors import UserError
 from workers.kconfig import Config, Symbol
 from workers.prepare import run_tool
@@ -68,7 +68,8 @@ def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Req
     """Return what a submission comes to; UserError names what is unknown and what is known."""
     not_tested = list[tuple[str, str]]()
     cells = _cells(manifest, flags, data, not_tested)
-    nodes = _chosen(flags.nodes, [node.name for node in data.lab.nodes], "node")
+    there = [node.name for node in data.lab.nodes]
+    nodes = _chosen(flags.nodes, there, "node", f"in lab {data.lab_name}")
     scenarios = _scenarios(manifest, flags, data, not_tested)
     return Request(
         manifest=manifest.path.resolve(),
@@ -94,6 +95,12 @@ def _cells(
         if name not in known:
             place = manifest.where(f"matrix.config[{number}]")
             raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
+    for number, name in enumerate(matrix.toolchain):
+        try:
+            toolchain.find(name)
+        except UserError as error:
+            place = manifest.where(f"matrix.toolchain[{number}]")
+            raise UserError(f"{place}: {error.message}", error.hint) from error
     configs = _chosen(flags.configs, matrix.config, "config")
     if not flags.configs and data.profile.configs is not None:
         for name in configs[data.profile.configs :]:
@@ -109,10 +116,10 @@ def _cells(
         else:
             not_tested.append((f"arch {arch}", trouble))
     cells = [
-        Cell(arch, config, toolchain)
+        Cell(arch, config, compiler)
         for arch in arches
         for config in configs
-        for toolchain in matrix.toolchain
+        for compiler in matrix.toolchain
     ]
     kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
     if not kept:
@@ -159,13 +166,13 @@ def _scenarios(
     return chosen
 
 
-def _chosen(wanted: Sequence[str], allowed: Sequence[str], what: str) -> tuple[str, ...]:
+def _chosen(
+    wanted: Sequence[str], allowed: Sequence[str], what: str, where: str = "in this series"
+) -> tuple[str, ...]:
     for name in wanted:
         if name not in allowed:
-            raise UserError(
-                f"{what} {name!r} is not one of this series'", f"known: {', '.join(allowed)}"
-            )
-    return tuple(wanted or allowed)
+            raise UserError(f"there is no {what} {name!r} {where}", f"known: {', '.join(allowed)}")
+    return tuple(dict.fromkeys(wanted or allowed))
 
 
 # What a point may be expected to have.
