@@ -36,12 +36,13 @@ LAB = "laptop"
 
 @dataclass(frozen=True)
 class Judged:
-    """A run with what it means."""
+    """A run with what it means; ``refused`` says what is wrong with its input."""
 
     run: Run
     assessment: Assessment
     verdict: str | None
     reason: str | None
+    refused: str | None
 
 
 class App:
@@ -110,9 +111,11 @@ class App:
             request = REQUEST.validate_python(row.request)
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)
+            refused = schedule.refusal(session, row.id)
         effects = Host(profile, {}, {}, self.scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        return Judged(run, assess(run, self.scenarios, effects, enabling), row.verdict, row.reason)
+        assessment = assess(run, self.scenarios, effects, enabling)
+        return Judged(run, assessment, row.verdict, row.reason, refused)
 
     def plan(
         self, manifest: Manifest, tree: Path | None, flags: Flags, profile: str, lab: str

@@ -318,6 +318,13 @@ def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: H
     row.state, row.finished = FINISHED, session.scalar(select(database_now()))
 
 
+def refusal(session: Session, run: str) -> str | None:
+    """Return what is wrong with the input of a run, if that is why it has no points."""
+    attempts = select(AttemptRow.reason).join(JobRow, JobRow.id == AttemptRow.job_id)
+    preparing = attempts.where(JobRow.run_id == run, JobRow.kind == PREPARE)
+    return session.scalars(preparing.where(AttemptRow.outcome == claims.FAILED)).first()
+
+
 def _last_words(session: Session, run: str) -> str | None:
     """Return why a run's last attempt at a job ended."""
     attempts = select(AttemptRow).join(JobRow, JobRow.id == AttemptRow.job_id)

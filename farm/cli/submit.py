@@ -73,6 +73,8 @@ def submit(
     found = load(series)
     flags = _flags(arch, config, node, scenario, reuse, not no_sandbox)
     request, _ = farm.plan(found, _checked(tree), flags, profile, lab)
+    # A patch that can't be read is bad input: nobody needs a run to learn that.
+    planner.subjects(found, request.tree)
     run = farm.submit(found, request)
     raise typer.Exit(_work(farm, run, as_json))
 
@@ -148,6 +150,8 @@ def _work(farm: App, run: str, as_json: bool) -> int:
         console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
         return INTERRUPTED
     judged = farm.judged(run)
+    if judged.refused is not None:
+        raise UserError(judged.refused)
     if as_json:
         sys.stdout.write(json.dumps(results.document(judged), indent=1) + "\n")
     else:
