@@ -47,6 +47,7 @@ allnoconfig:
 \t@if test -e feature; then echo CONFIG_OPTPROBES=y >>$(O)/.config; fi
 vmlinux:
 \t@if test -e broken.c; then echo "broken.c:1:1: error: expected a kernel"; exit 1; fi
+\t@if test -e wait && ! test -e go; then echo held; fi
 \t@while test -e wait && ! test -e go; do sleep 0.02; done
 \t@cp program.json $(O)/vmlinux
 \t@touch $(O)/System.map $(O)/vmlinux.symvers
