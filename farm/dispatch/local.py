@@ -60,7 +60,8 @@ class LocalDispatcher:
         self._run = run
         self._holder = holder_name()
         self._stop = Cancel()
-        self._held = dict[int, tuple[Claim, Cancel]]()
+        # By job and fence: after a lost lease another thread may have the same job.
+        self._held = dict[tuple[int, int], tuple[Claim, Cancel]]()
         self._lock = threading.Lock()
         self._trouble: BaseException | None = None
 
@@ -127,7 +128,7 @@ class LocalDispatcher:
     def _execute(self, claim: Claim) -> None:
         cancel = Cancel()
         with self._lock:
-            self._held[claim.job] = (claim, cancel)
+            self._held[claim.job, claim.fence] = (claim, cancel)
         if self._stop.wait(0):
             cancel.request(self._stop.reason)
         try:
@@ -136,7 +137,7 @@ class LocalDispatcher:
             return
         finally:
             with self._lock:
-                del self._held[claim.job]
+                del self._held[claim.job, claim.fence]
 
     def _renew(self) -> None:
         """Prolong the leases of running jobs.
