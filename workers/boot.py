@@ -173,8 +173,7 @@ class _Watch:
 
     def report(self) -> BootReport:
         """Return what the guest reported, to the last byte on the port."""
-        while self._feed():
-            pass
+        self._feed()
         return self._transcript.report()
 
     def until_end(self, running: Running, cancel: Cancel) -> Ending:
@@ -204,12 +203,14 @@ class _Watch:
             total, quiet, before = total + passed, quiet + passed, now
 
     def _feed(self) -> bool:
-        """Read what came on the result port; True when there was something that counts."""
+        """Read all that came on the result port; True when there was something that counts."""
+        counts = False
         with self._machine.results.open("rb") as handle:
             handle.seek(self._read)
-            data = handle.read(CHUNK)
-        self._read += len(data)
-        return bool(self._transcript.feed(data))
+            while data := handle.read(CHUNK):
+                self._read += len(data)
+                counts = bool(self._transcript.feed(data)) or counts
+        return counts
 
     def _overtime(self, seen: BootReport) -> bool:
         return any(
@@ -218,7 +219,8 @@ class _Watch:
         )
 
     def _ended(self, status: int) -> Ending:
-        if self._feed() and self._transcript.report().ended:
+        self._feed()
+        if self._transcript.report().ended:
             return Ending.FINISHED
         if status == 0:
             return Ending.RESET

@@ -7,6 +7,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from qemu.qmp import QMPClient, QMPError
@@ -14,7 +15,7 @@ from qemu.qmp import QMPClient, QMPError
 from workers import process
 from workers.errors import InfrastructureError
 from workers.machines import OUTPUT_LIMIT, Node, Start
-from workers.machines.accelerator import Accelerator
+from workers.machines.accelerator import Accelerator, choose
 from workers.process import Limits
 from workers.sandbox import Mount, Sandbox
 
@@ -23,6 +24,32 @@ PROGRAMS: Mapping[str, str] = {"x86_64": "qemu-system-x86_64", "i386": "qemu-sys
 KERNEL, INITRAMFS, FOLDER = "/boot/vmlinux", "/boot/initramfs", "/run/farm"
 
 QMP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """QEMU on this host, with the accelerator that works here."""
+
+    sandbox: Sandbox
+    chosen: Accelerator
+
+    @property
+    def accelerator(self) -> str:
+        return self.chosen.name
+
+    def model(self, node: Node) -> str:
+        versions = ", ".join(dict.fromkeys(version(arch) for arch in node.arches))
+        size = f"{node.cpus} CPUs {node.memory_mib} MiB"
+        return f"qemu {versions} {self.accelerator} {node.cpu} {size}"
+
+    def start(self, node: Node, start: Start) -> QemuMachine:
+        return QemuMachine(node, self.chosen, self.sandbox, start)
+
+
+def kind(sandbox: Sandbox, notes: Path) -> Qemu:
+    """Return QEMU; finds the accelerator out by running a guest, once for each boot of the host."""
+    program = next(iter(PROGRAMS.values()))
+    return Qemu(sandbox, choose(notes / "accelerator.json", program, sandbox))
 
 
 class QemuMachine:
