@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
-from farm.db.models import AttemptRow, JobRow
+from farm.db import claims
+from farm.db.models import AttemptRow, JobRow, ObservationRow
+from workers import boot as booting
 
 Program = Callable[..., str]
 
@@ -231,6 +233,45 @@ def test_dying_machines_are_tried_again_and_every_attempt_is_kept(
     assert all("the machine died" in (one.reason or "") for one in tried if one.outcome != "done")
     listed = farm("log")
     assert listed.stdout.count("the machine died") >= 1
+
+
+def test_a_build_that_the_host_cut_off_is_tried_again(farm: Any, series: Any) -> None:
+    full = "vmlinux:\n\t@if test -e full; then echo 'cc1: No space left on device'; exit 1; fi"
+    makefile = series.files["Makefile"].replace("vmlinux:", full)
+    series.base({"Makefile": makefile}).patch("fill the disk", {"full": "x\n"})
+    series.patch("empty it", {"full": None})
+    said = farm.submit(series.write())
+    assert (said.status, said.document["regressions"]) == (3, [])
+    builds = [point["builds"][0]["status"] for point in said.document["points"]]
+    assert builds == ["PASS", "MISS", "PASS"]
+    outcomes = [one.outcome for one in attempts(farm, "build")]
+    assert sorted(outcomes) == ["done", "done"] + ["infrastructure"] * 3
+
+
+def test_a_late_worker_changes_nothing(
+    farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a boot ran, its lease ended and the job was given to another."""
+    app, boot = farm.app, booting.boot
+    late = list[str]()
+
+    def slow(*words: Any) -> Any:
+        result = boot(*words)
+        if not late:
+            late.append("once")
+            with app.database.transaction() as session:
+                running = update(JobRow).where(JobRow.kind == "boot", JobRow.state == "running")
+                session.execute(running.values(lease_until=1.0))
+                claims.take_back(session)
+        return result
+
+    monkeypatch.setattr(booting, "boot", slow)
+    said = farm.submit(series.patch("explain", {"doc": "x\n"}).write())
+    assert said.status == 0
+    assert sorted(one.outcome or "" for one in attempts(farm, "boot")) == ["done", "lost"]
+    with app.database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(ObservationRow)) == 1
+    app.close()
 
 
 def test_a_kernel_that_is_no_script_for_a_fake_machine(farm: Any, series: Any) -> None:
