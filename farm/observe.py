@@ -48,6 +48,7 @@ def observations(
                 before_start=crash is None and early is not None,
                 result=result,
                 accelerator=accelerator,
+                cpus=request.cpus,
                 folder=request.folder,
             )
         )
@@ -65,6 +66,7 @@ def _observation(
     before_start: bool,
     result: BootResult,
     accelerator: str,
+    cpus: int,
     folder: Path,
 ) -> Observation:
     seen = Observation(
@@ -73,6 +75,7 @@ def _observation(
         reason=reason,
         crash=None if crash is None else _crash(crash),
         before_start=before_start,
+        cpus=cpus,
         seconds=result.seconds,
         accelerator=accelerator,
         command=result.command,

@@ -38,13 +38,6 @@ COMMAND_LINE: tuple[str, ...] = (
     "softlockup_panic=1",
     "hung_task_panic=1",
     "panic=-1",
-    # The emulated timer is checked against delay loops that an emulated CPU runs at no known speed.
-    "no_timer_check",
-)
-
-ICOUNT_COMMAND_LINE: tuple[str, ...] = (
-    # Under icount the time stamp counter counts guest nanoseconds; nothing has to be calibrated.
-    "tsc_early_khz=1000000",
 )
 
 MARKER = r"farm: begin ([a-z0-9-]+)"
@@ -134,7 +127,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         arch=request.arch,
         kernel=request.kernel,
         initramfs=initramfs,
-        command_line=COMMAND_LINE + (ICOUNT_COMMAND_LINE if icount else ()),
+        command_line=COMMAND_LINE,
         cpus=request.cpus,
         icount_shift=request.icount_shift if icount else None,
         folder=request.folder,

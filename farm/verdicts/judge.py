@@ -16,8 +16,9 @@ from enum import StrEnum
 from farm.records import Observation, Purpose, Test
 from stress.measurement import Measurement, measurement
 from stress.protocol import Outcome
-from stress.scenario import Clock, FeatureState, Scenario
+from stress.scenario import Check, Clock, FeatureState, Scenario
 from workers.boot import Ending
+from workers.console.crash import CrashKind
 from workers.status import Status, worst
 
 CONFIRMED = 2
@@ -255,9 +256,12 @@ def _missing(
     FAIL for what an earlier kernel has on this node. What belongs to the state of the feature is
     what this kernel was made for: no earlier one needs to have it.
     """
-    general = len(scenario.evidence)
+    # A kernel that found fewer CPUs than its machine has can't show what takes several.
+    machine = (Check("cpus", "eq", seen.cpus),) if seen.cpus else ()
+    checks = (*machine, *scenario.checks(state))
+    general = len(machine) + len(scenario.evidence)
     counted = True
-    for number, check in enumerate(scenario.checks(state)):
+    for number, check in enumerate(checks):
         if check.holds(seen.evidence):
             continue
         known = number >= general or any(check.holds(one) for one in before)
@@ -272,6 +276,8 @@ def _crashed(seen: Observation, cases: list[CaseVerdict]) -> Judgement:
     if seen.crash is None:
         raise AssertionError("called for crashes only")
     title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
+    if seen.crash.kind == CrashKind.MACHINE_CHECK:
+        return Judgement(Status.MISS, f"the node is suspect: {title}", tuple(cases))
     if seen.open_case is not None:
         cases.append(CaseVerdict(seen.open_case, Status.FAIL, title))
     fault = Fault(Kind.CRASH, title, title, seen.open_case)

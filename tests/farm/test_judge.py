@@ -15,6 +15,7 @@ from stress.protocol import Outcome
 from stress.scenario import Claim, Clock, FeatureState, Needs, Scenario
 from stress.transcript import Case
 from workers.boot import Ending
+from workers.console.crash import CrashKind
 from workers.status import Status
 
 PASS, FAIL, ERROR, MISS, SKIP = (
@@ -294,3 +295,21 @@ def test_measurements_are_net_costs_of_the_first_run() -> None:
     assert [(one.value, one.unit) for one in icount.measurements] == [(501.0, "instructions")]
     for damaged in (replace(seen, intact=False), replace(seen, crash=CRASH.crash)):
         assert judge(made(damaged), SCENARIO, None, BEFORE, 4).measurements == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "before", "status"), [(2, 2, PASS), (1, 2, FAIL), (None, 2, FAIL), (1, 1, MISS)]
+)
+def test_every_cpu_of_the_machine_has_to_be_there(
+    found: int | None, before: int, status: Status
+) -> None:
+    """A kernel that loses one is at fault, unless no earlier one found it here either."""
+    told = {} if found is None else {"cpus": found}
+    one = replace(DONE, cpus=2, evidence={**SHOWN, **told})
+    assert judge(made(one), SCENARIO, None, [{**SHOWN, "cpus": before}], 0).status is status
+
+
+def test_a_machine_check_is_the_node_s() -> None:
+    crash = Crash("mce: [Hardware Error]: Machine check", CrashKind.MACHINE_CHECK.value, "", False)
+    found = judge(made(replace(CRASH, crash=crash)), SCENARIO, None, BEFORE, 0)
+    assert (found.status, found.faults) == (MISS, ())

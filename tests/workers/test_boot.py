@@ -79,7 +79,7 @@ def test_a_boot_that_goes_through(request_: BootRequest) -> None:
         ("smoke.b", False, False, "5 of 10"),
         ("smoke.c", True, True, "not here"),
     ]
-    assert smoke.evidence == {"hits": 10, "jumps": 1}
+    assert smoke.evidence == {"cpus": 2, "hits": 10, "jumps": 1}
     assert smoke.outcome is overhead.outcome is Outcome.DONE
     assert smoke.intact
     assert overhead.intact

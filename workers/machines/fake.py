@@ -145,8 +145,7 @@ class FakeMachine:
     def __init__(self, start: Start) -> None:
         self.command = ("fake", str(start.kernel), *start.command_line)
         start.folder.mkdir(parents=True, exist_ok=True)
-        shift = start.icount_shift or 0
-        said = _Guest(_program(start.kernel), _job(start.initramfs), shift)
+        said = _Guest(_program(start.kernel), _job(start.initramfs), start)
         self._status = said.play()
         start.console.write_bytes(said.console)
         start.results.write_bytes(said.results)
@@ -171,13 +170,14 @@ class FakeMachine:
 class _Guest:
     """Plays a program and collects what it says on the console and on the result port."""
 
-    def __init__(self, program: Program, job: Mapping[str, Any], shift: int) -> None:
+    def __init__(self, program: Program, job: Mapping[str, Any], start: Start) -> None:
         self.console = b""
         self.results = b""
         self.flooded = False
         self._program = program
         self._job = job
-        self._scale = CALLS << shift
+        self._cpus = start.cpus
+        self._scale = CALLS << (start.icount_shift or 0)
         self._seq = 0
         self._uptime_ms = 100
         self._lines = 0
@@ -215,6 +215,7 @@ class _Guest:
                 finished += 1
                 verdict, separator, reason = line.partition(" # ")
                 self._ktap(f"    {verdict} {finished} {case}{separator}{reason}")
+        self._stamp("evidence", {"cpus": self._cpus})
         if act.evidence:
             self._stamp("evidence", {key: self._number(one) for key, one in act.evidence.items()})
         for key, rounds in act.measures.items():

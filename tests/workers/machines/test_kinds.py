@@ -29,7 +29,7 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(name: str, tmp_path: Pat
 
 def test_a_model_names_everything_that_a_figure_depends_on() -> None:
     fake = machines.open_kind("fake", Sandbox(), Path())
-    tcg, kvm = (qemu.Qemu(Sandbox(), Accelerator(name, "")) for name in ("tcg", "kvm"))
+    tcg, kvm = (qemu.Qemu(Sandbox(), Accelerator(name, ""), None) for name in ("tcg", "kvm"))
     models = [kind.model(NODE) for kind in (fake, tcg, kvm)]
     models += [
         tcg.model(replace(NODE, **change))
