@@ -111,8 +111,8 @@ def build(
     if lane.make([f"M={PAYLOAD}/module", *compiler, "modules"], log, cancel, LIMITS) != 0:
         raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
     with cache.filling(payload_key) as folder:
-        take(lane.payload / "module" / "farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
-        take(lane.payload / "init" / "init", folder / "init", FILE_LIMIT)
+        take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
         module, init_binary = (
             (folder / "farm_stress.ko").read_bytes(),
             (folder / "init").read_bytes(),
