@@ -20,9 +20,12 @@ ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.c
 """What compilers and the loader read; nothing else of /etc is shown."""
 
 FROZEN = ("/", "/dev", "/proc")
-"""Read-only once all mounts are made. Files like /proc/sys/kernel/core_pattern belong to root: where
-the farm runs as root, a program without any capability may write them, and by this one have the
-host run what it likes. bwrap 0.8 covers a few of them, and not /proc/sys."""
+"""Read-only once all mounts are made.
+
+Files like /proc/sys/kernel/core_pattern belong to root: where the farm runs as root, a program
+without any capability may write them, and by this one have the host run what it likes. bwrap 0.8
+covers a few of them, and not /proc/sys.
+"""
 
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",

@@ -41,9 +41,13 @@ def test_a_folder_is_there_when_it_was_filled_to_the_end(cache: Cache) -> None:
 
 
 def test_a_folder_that_was_not_filled_to_the_end_is_not_there(cache: Cache) -> None:
-    with pytest.raises(OSError, match="disk full"), cache.filling("key") as folder:
-        (folder / "file").write_text("half")
-        raise OSError("disk full")
+    def fill() -> None:
+        with cache.filling("key") as folder:
+            (folder / "file").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill()
     assert cache.find("key") is None
     assert list(cache.root.iterdir()) == []
 

@@ -83,7 +83,7 @@ def test_a_missing_program_is_refused_before_anything_starts() -> None:
 
 
 def test_a_folder_that_is_not_there_is_the_hosts_trouble(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match="sh could not be started: .*gone"):
+    with pytest.raises(InfrastructureError, match=r"sh could not be started: .*gone"):
         process.run(["sh", "-c", ":"], cwd=tmp_path / "gone")
 
 
@@ -152,7 +152,7 @@ def test_a_cancel_keeps_its_first_reason_and_wakes_who_waits() -> None:
     before = time.monotonic()
     assert cancel.wait(3600.0)
     assert time.monotonic() - before < 3600.0
-    with pytest.raises(Cancelled, match="^the run was cancelled$"):
+    with pytest.raises(Cancelled, match=r"^the run was cancelled$"):
         cancel.check()
 
 
