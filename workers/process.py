@@ -194,9 +194,9 @@ def run(
     return Ran(process.returncode, stdout, stderr)
 
 
-def output(argv: Sequence[str], *, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
+def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> bytes:
     """Run a short program that is expected to succeed and return its standard output."""
-    ran = run(argv, cwd=cwd, stdin=stdin)
+    ran = run(argv, env=env)
     if ran.status != 0:
         said = ran.stderr.decode(errors="replace").strip()[-500:]
         raise InfrastructureError(f"{' '.join(argv[:4])} failed ({ran.status}): {said}")
