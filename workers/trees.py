@@ -213,14 +213,16 @@ class TreeStore:
 
     def commit_change(self, parent: str, change: Change, message: str) -> str:
         """Return the commit that writes and deletes whole files on top of ``parent``."""
-        with self._index(parent) as index:
-            for path, content in change.items():
-                if content is None:
-                    self._checked(["update-index", "--force-remove", "--", path], index=index)
-                    continue
+        entries = []
+        for path, content in change.items():
+            if content is None:
+                entries.append(f"0 {NO_BLOB}\t{path}\0")
+            else:
                 blob = self._checked(["hash-object", "-w", "--stdin"], stdin=content)
-                entry = f"{self._mode(parent, path)},{blob},{path}"
-                self._checked(["update-index", "--add", "--cacheinfo", entry], index=index)
+                entries.append(f"{self._mode(parent, path)} {blob}\t{path}\0")
+        with self._index(parent) as index:
+            words = ["update-index", "-z", "--index-info"]
+            self._checked(words, stdin="".join(entries).encode(), index=index)
             return self._commit(index, parent, message)
 
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
@@ -237,17 +239,12 @@ class TreeStore:
 
     def differences(self, old: str, new: str) -> tuple[Difference, ...]:
         """Return the files that differ in ``new``; deleted ones have no added lines."""
-        words = [
-            "diff",
-            "--no-renames",
-            "--no-color",
-            "--no-ext-diff",
-            "--unified=0",
-            old,
-            new,
-            "--",
-        ]
-        return tuple(_differences(self.git(words).stdout.decode(errors="surrogateescape")))
+        words = ["-c", "core.quotePath=false", "diff", "--no-renames", "--no-color"]
+        words += ["--no-ext-diff", "--unified=0", old, new, "--"]
+        ran = self.git(words)
+        if ran.status != 0:
+            raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
+        return tuple(_differences(ran.stdout.decode(errors="surrogateescape")))
 
     # work trees
 
@@ -284,7 +281,8 @@ class TreeStore:
 
     def _mode(self, commit: str, path: str) -> str:
         listed = self._checked(["ls-tree", commit, "--", path])
-        return listed.split()[0] if listed else "100644"
+        mode, kind = listed.split()[:2] if listed else ("", "nothing")
+        return mode if kind == "blob" else "100644"
 
 
 @contextmanager
@@ -361,7 +359,9 @@ def _differences(diff: str) -> Iterator[Difference]:
         if line.startswith("diff --git "):
             if path:
                 yield Difference(path, tuple(added))
-            path, added = line.rpartition(" b/")[2], []
+            # "a/PATH b/PATH": without renames both are the same.
+            names = line.removeprefix("diff --git ")
+            path, added = names[len(names) // 2 + 1 :].removeprefix("b/"), []
         elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
             start, count = int(match[1]), int(match[2] or 1)
             added += range(start, start + count)
