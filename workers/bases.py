@@ -11,7 +11,7 @@ import hashlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,24 +74,38 @@ def _debian_source(
     """Fetch the pinned version, or the newest one when the archive no longer has it."""
     downloads.mkdir(parents=True, exist_ok=True)
     chosen = _available_version(package, version, store, downloads)
-    name = f"debian-{package}-{re.sub(r'[^A-Za-z0-9.+]', '-', chosen)}".replace("~", "-")
+    name = _name(package, chosen)
     title = f"{package} {chosen}"
     if (known := store.resolve(f"refs/bases/{name}")) is not None:
         return Imported(known, title)
     deb = _download(package, chosen, downloads)
     with tempfile.TemporaryDirectory(dir=downloads) as folder:
-        process.output(["dpkg-deb", "--extract", str(deb), folder])
+        ran = process.run(["dpkg-deb", "--extract", str(deb), folder])
         tarballs = sorted(Path(folder).glob("usr/src/*.tar.*"))
-        if len(tarballs) != 1:
-            raise InfrastructureError(f"{deb.name}: no source tarball in it", f"remove {deb}")
+        if ran.status != 0 or len(tarballs) != 1:
+            said = ran.stderr.decode(errors="replace").strip()[-300:]
+            raise InfrastructureError(
+                f"{deb.name}: {said or 'not one source tarball in it'}", f"remove {deb}"
+            )
         return Imported(_import_tar(name, tarballs[0], store), title)
+
+
+def _name(package: str, version: str) -> str:
+    """Return a version's name in the store: a ref can hold neither ``~`` nor ``:``."""
+    return f"debian-{package}-{version.replace('~', '-').replace(':', '-')}"
+
+
+def _file_pattern(package: str, version: str) -> str:
+    """Return a pattern of the file that apt-get downloads a version to."""
+    return f"{package}_{version.replace(':', '%3a')}_*.deb"
 
 
 def _available_version(package: str, pinned: str | None, store: TreeStore, downloads: Path) -> str:
     """Return the version to use: the pinned one if it is here or can be had, else the newest."""
     if pinned is not None:
-        name = f"debian-{package}-{pinned}".replace("~", "-").replace(":", "-")
-        if store.resolve(f"refs/bases/{name}") or any(downloads.glob(f"{package}_{pinned}_*.deb")):
+        if store.resolve(f"refs/bases/{_name(package, pinned)}"):
+            return pinned
+        if any(downloads.glob(_file_pattern(package, pinned))):
             return pinned
     listed = process.output(["apt-cache", "madison", package]).decode(errors="replace")
     versions = [
@@ -109,7 +123,7 @@ def _available_version(package: str, pinned: str | None, store: TreeStore, downl
 
 def _download(package: str, version: str, downloads: Path) -> Path:
     with locked(downloads / f"{package}.lock"):
-        pattern = f"{package}_{version.replace(':', '%3a')}_*.deb"
+        pattern = _file_pattern(package, version)
         if found := sorted(downloads.glob(pattern)):
             return found[0]
         # In a folder of its own first: what lies in downloads has arrived whole.
@@ -127,13 +141,16 @@ def _import_tar(name: str, path: Path, store: TreeStore) -> str:
     with store.importing(name) as known:
         if known is not None:
             return known
-        with _decompressed(path) as stream:
-            return store.import_tar(name, stream)
+        with _decompressed(path) as (stream, check):
+            return store.import_tar(name, stream, check)
 
 
 @contextmanager
-def _decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Yield the tar stream of a tarball, decompressed by a process (and a core) of its own."""
+def _decompressed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], None]]]:
+    """Yield the tar stream of a tarball, decompressed by a process (and a core) of its own.
+
+    Beside it a check for the end of the stream: a damaged file gives a stream that is too short.
+    """
     program = DECOMPRESSORS.get(path.suffix)
     if program is None:
         raise UserError(
@@ -142,10 +159,15 @@ def _decompressed(path: Path) -> Iterator[IO[bytes]]:
     decompressor = process.start(
         [program, "-dc", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
+
+    def check() -> None:
+        if decompressor.wait() != 0:
+            raise UserError(f"{path} is damaged: {program} can't read it", "fetch it anew")
+
     try:
         if decompressor.stdout is None:
             raise AssertionError("started with a pipe")
         with decompressor.stdout as stream:
-            yield stream
+            yield stream, check
     finally:
         process.kill(decompressor)

@@ -145,9 +145,9 @@ def _build(
     )
     with builder.kernels.filling(key) as folder:
         kernel = folder / "vmlinux"
-        take(lane.out / "vmlinux", kernel, KERNEL_LIMIT)
-        take(lane.out / ".config", folder / "config", LOG_LIMIT)
-        take(lane.out / "System.map", folder / "System.map", KERNEL_LIMIT)
+        take(lane.out, "vmlinux", kernel, KERNEL_LIMIT)
+        take(lane.out, ".config", folder / "config", LOG_LIMIT)
+        take(lane.out, "System.map", folder / "System.map", KERNEL_LIMIT)
         result = BuildResult(
             Status.PASS,
             None,
@@ -191,7 +191,7 @@ def _configure(
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
         lane.was_configured(commit)
-    dotconfig = read_made(lane.out / ".config", LOG_LIMIT)
+    dotconfig = read_made(lane.out, ".config", LOG_LIMIT)
     found = kconfig.parse(dotconfig.decode(errors="replace"))
     missing = [
         symbol

@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO
 
 from workers.errors import KernelFailure
@@ -44,29 +44,47 @@ class Cache:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def take(source: Path, target: Path, limit: int) -> None:
-    """Copy one file that a hostile build made: a plain file of at most ``limit`` bytes, no link.
+def take(folder: Path, name: str, target: Path, limit: int) -> None:
+    """Copy one file that a hostile build made: a plain file of at most ``limit`` bytes.
 
-    Raises KernelFailure when it is anything else.
+    ``name`` is its path below ``folder``; no link is followed on the way. Raises KernelFailure when
+    it is anything else.
     """
-    with _made(source, limit) as made, target.open("wb") as copy:
+    with _made(folder, name, limit) as made, target.open("wb") as copy:
         shutil.copyfileobj(made, copy, 1 << 20)
 
 
-def read_made(source: Path, limit: int) -> bytes:
+def read_made(folder: Path, name: str, limit: int) -> bytes:
     """Return the content of one file that a hostile build made, as carefully as ``take``."""
-    with _made(source, limit) as made:
+    with _made(folder, name, limit) as made:
         return made.read(limit)
 
 
 @contextlib.contextmanager
-def _made(source: Path, limit: int) -> Iterator[IO[bytes]]:
+def _made(folder: Path, name: str, limit: int) -> Iterator[IO[bytes]]:
     try:
-        handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = _open_without_links(folder, name)
     except OSError as error:
-        raise KernelFailure(f"the build left no {source.name}: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(file.fileno())
+        raise KernelFailure(f"the build left no {name}: {error.strerror}") from error
+    try:
+        about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode) or about.st_size > limit:
-            raise KernelFailure(f"the build's {source.name} is no plain file below {limit} bytes")
-        yield file
+            raise KernelFailure(f"the build's {name} is no plain file of at most {limit} bytes")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(handle)
+
+
+def _open_without_links(folder: Path, name: str) -> int:
+    """Open a file for reading, at once even where it is a FIFO; links raise OSError."""
+    *parents, last = PurePath(name).parts
+    at = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            below = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+    finally:
+        os.close(at)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 COMPILED = re.compile(r"^  (?:CC|AS|HOSTCC|CC \[M\])\s+(\S+)\.o$")
-WARNED = re.compile(r"^(?:\.\./|/src/)*([^\s:]+?)(?::\d+)*: (?:[Ww]arning|WARNING): (.+)$")
+WARNED = re.compile(r"^(?:\.\./|/src/)*([^\s:]+?)(?::\d+)*: ?(?:[Ww]arning|WARNING): (.+)$")
 UNPLACED = re.compile(r"^WARNING: (.+)$")
 
 MOST = 1000

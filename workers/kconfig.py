@@ -95,9 +95,8 @@ def parse(dotconfig: str) -> Mapping[str, str]:
 
 
 def unmet(requested: Iterable[Symbol], dotconfig: Mapping[str, str]) -> tuple[Symbol, ...]:
-    """Return the requested symbols that a .config does not have as asked."""
-    return tuple(
-        symbol
-        for symbol in requested
-        if dotconfig.get(symbol.name, "n") != symbol.value and not symbol.optional
-    )
+    """Return the requested symbols that a .config does not have as asked.
+
+    An optional one among them is fine where the kernel does not know it: the caller's to see.
+    """
+    return tuple(symbol for symbol in requested if dotconfig.get(symbol.name, "n") != symbol.value)

@@ -65,6 +65,11 @@ class Lane:
         return self.folder / "given"
 
     @property
+    def inner_src(self) -> str:
+        """Return where programs in the lane see ``src``: compilers write it into what they say."""
+        return SRC if self.sandbox.enabled else str(self.src.resolve())
+
+    @property
     def _current(self) -> Path:
         return self.folder / "commit"
 

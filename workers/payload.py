@@ -33,12 +33,13 @@ FILE_LIMIT = 64 << 20
 LIMITS = Limits(seconds=600.0)
 
 COLLECT = (
-    f"mkdir -p {PAYLOAD}/module {PAYLOAD}/init && cp -u {GIVEN}/module/* {PAYLOAD}/module/"
-    f" && cp -u {GIVEN}/init/* {PAYLOAD}/init/"
+    'mkdir -p "$1/module" "$1/init" && cp -u "$2"/module/* "$1/module/"'
+    ' && cp -u "$2"/init/* "$1/init/"'
     # Without in-tree modules a build leaves only the kernel's own symbol versions.
-    f" && {{ test -e {OUT}/Module.symvers || cp {OUT}/vmlinux.symvers {OUT}/Module.symvers; }}"
+    ' && { test ! -e "$3/vmlinux.symvers" || cp -u "$3/vmlinux.symvers" "$3/Module.symvers"; }'
 )
-"""Lays the guest's sources out where they are built; a constant, run inside the sandbox."""
+"""Lays the guest's sources out where they are built; a constant, run inside the sandbox. Symbols
+that a later point exports are copied anew; kernels before 5.8 write Module.symvers themselves."""
 
 
 class PayloadBroken(FarmError):
@@ -108,13 +109,13 @@ def build(
     _give(lane.given / "init", guest.init_sources())
     nolibc = f"{SRC}/{guest.NOLIBC}" if (lane.src / guest.NOLIBC).is_dir() else None
     init = ["gcc", *guest.init_arguments(arch, nolibc)]
-    _step(["sh", "-c", COLLECT], lane, OUT, log, cancel)
+    _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
     _step(init, lane, f"{PAYLOAD}/init", log, cancel)
     if lane.make([f"M={PAYLOAD}/module", *settings, "modules"], log, cancel, LIMITS) != 0:
         raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
     with cache.filling(payload_key) as folder:
-        take(lane.payload / "module" / "farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
-        take(lane.payload / "init" / "init", folder / "init", FILE_LIMIT)
+        take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
         module, init_binary = (
             (folder / "farm_stress.ko").read_bytes(),
             (folder / "init").read_bytes(),

@@ -10,6 +10,7 @@ killed with its whole group when its time is up or its job is cancelled. Program
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -23,16 +24,20 @@ from kernel_series.run import Ran
 from workers.errors import Cancelled, InfrastructureError
 
 PACKAGES: Mapping[str, str] = {
+    "apt-cache": "apt",
+    "apt-get": "apt",
     "bc": "bc",
     "bwrap": "bubblewrap",
     "ccache": "ccache",
     "dpkg-deb": "dpkg",
+    "env": "coreutils",
     "flex": "flex",
     "bison": "bison",
     "gcc": "gcc",
     "git": "git",
     "ld": "binutils",
     "make": "make",
+    "prlimit": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
@@ -119,10 +124,25 @@ def start(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its whole group, and wait until it is gone."""
-    if process.poll() is None:
+    """Kill a process and its whole group, and wait until it is gone.
+
+    A process that ended by itself may have left others of its group behind. While it was not
+    waited for, its id is not given away, so the group is killed first.
+    """
+    if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Return whether a process ends within ``seconds``; it still has to be waited for."""
+    handle = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(handle)
 
 
 def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: Cancel) -> int:
@@ -133,17 +153,14 @@ def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: C
     """
     deadline = time.monotonic() + limits.seconds
     try:
-        while True:
-            try:
-                return process.wait(timeout=POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                cancel.check()
-                if time.monotonic() > deadline:
-                    raise InfrastructureError(
-                        f"{what} did not end within {limits.seconds:.0f} s"
-                    ) from None
+        while not _ended(process, POLL_SECONDS):
+            cancel.check()
+            if time.monotonic() > deadline:
+                raise InfrastructureError(f"{what} did not end within {limits.seconds:.0f} s")
     finally:
+        # A program that ended well has its own exit status already: the signal comes too late.
         kill(process)
+    return process.returncode
 
 
 def run(
@@ -177,9 +194,9 @@ def run(
     return Ran(process.returncode, stdout, stderr)
 
 
-def output(argv: Sequence[str], *, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
+def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> bytes:
     """Run a short program that is expected to succeed and return its standard output."""
-    ran = run(argv, cwd=cwd, stdin=stdin)
+    ran = run(argv, env=env)
     if ran.status != 0:
         said = ran.stderr.decode(errors="replace").strip()[-500:]
         raise InfrastructureError(f"{' '.join(argv[:4])} failed ({ran.status}): {said}")

@@ -19,6 +19,14 @@ SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 """What compilers and the loader read; nothing else of /etc is shown."""
 
+FROZEN = ("/", "/dev", "/proc")
+"""Read-only once all mounts are made.
+
+Files like /proc/sys/kernel/core_pattern belong to root: where the farm runs as root, a program
+without any capability may write them, and by this one have the host run what it likes. bwrap 0.8
+covers a few of them, and not /proc/sys.
+"""
+
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     "LC_ALL": "C",
@@ -80,6 +88,8 @@ class Sandbox:
             words += ["--dev-bind", device, device]
         for mount in mounts:
             words += ["--bind" if mount.writable else "--ro-bind", str(mount.outside), mount.inside]
+        for name in FROZEN:
+            words += ["--remount-ro", name]
         return [*words, "--chdir", folder, "--", *argv]
 
 
@@ -87,12 +97,12 @@ def _in_the_open(
     argv: Sequence[str], mounts: Sequence[Mount], folder: str, environment: Mapping[str, str]
 ) -> list[str]:
     """Return the same command without a sandbox: inner paths become the outer ones."""
+    outside = {mount.inside: str(mount.outside) for mount in mounts}
+    longest_first = sorted(outside, key=len, reverse=True)
+    inner = re.compile(rf"(^|[=,:])({'|'.join(map(re.escape, longest_first))})(?=[/,]|$)")
 
     def outer(word: str) -> str:
-        for mount in sorted(mounts, key=lambda mount: -len(mount.inside)):
-            pattern = rf"(^|[=,:]){re.escape(mount.inside)}(?=/|$|,)"
-            word = re.sub(pattern, lambda match: match[1] + str(mount.outside), word)  # noqa: B023
-        return word
+        return inner.sub(lambda match: match[1] + outside[match[2]], word) if outside else word
 
     settings = [f"{name}={outer(value)}" for name, value in environment.items()]
     return ["env", "--ignore-environment", f"--chdir={outer(folder)}", *settings, *map(outer, argv)]

@@ -14,14 +14,16 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from kernel_series.errors import printable, quoted
 from kernel_series.run import Ran
-from kernel_series.tree import Change
+from kernel_series.tree import Change, check_path
 from workers import process
+from workers.cache import Cache
 from workers.errors import InfrastructureError, UserError
 
 GIT_ENVIRONMENT = {
@@ -38,7 +40,17 @@ GIT_ENVIRONMENT = {
 }
 """Points are made the same way by everybody: neither the user's settings nor the clock enter."""
 
+GIT_INHERITED = ("GIT_SSH", "GIT_SSL", "GIT_HTTP", "GIT_PROXY", "GIT_ASKPASS")
+"""How the user's git reaches a server. The rest of its variables, which git sets for the programs
+that it starts itself, would lead to another repository."""
+
 GIT_LIMITS = process.Limits(seconds=900.0)
+
+LARGEST_FILE = 64 << 20
+"""Bytes of a file in a base; the largest of 6.12 has 23 MiB."""
+
+CHUNK = 1 << 20
+NO_BLOB = "0" * 40
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,10 @@ class TreeStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / "HEAD").exists():
-            path.mkdir(parents=True, exist_ok=True)
-            self._checked(["init", "--quiet", "--bare", str(path)])
+            # Whole or not there, for others may come at the same time.
+            with Cache(path.parent).filling(path.name) as folder:
+                where = {**self._environment(), "GIT_DIR": str(folder)}
+                process.output(["git", "init", "--quiet", "--bare"], env=where)
 
     # git
 
@@ -85,12 +99,20 @@ class TreeStore:
         work_tree: Path | None = None,
     ) -> Ran:
         """Run git on the store; the exit status is the caller's to judge."""
-        environment = {**os.environ, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
+        environment = self._environment()
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
             # Some commands insist on a work tree even when they only touch the index.
             environment["GIT_WORK_TREE"] = str(work_tree or index.parent)
         return process.run(["git", *words], stdin=stdin, env=environment, limits=GIT_LIMITS)
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name.startswith(GIT_INHERITED)
+        }
+        return {**inherited, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
 
     def _checked(self, words: list[str], **how: object) -> str:
         ran = self.git(words, **how)  # type: ignore[arg-type]
@@ -125,13 +147,13 @@ class TreeStore:
         with locked(self.path / f"import-{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.lock"):
             yield self.resolve(f"refs/bases/{name}")
 
-    def import_tar(self, name: str, stream: IO[bytes]) -> str:
+    def import_tar(self, name: str, stream: IO[bytes], check: Callable[[], None]) -> str:
         """Import a tar stream with one leading folder as base ``name``; returns its commit.
 
-        The files go straight into one pack: nothing is unpacked on this host, and paths that leave
-        the tree are refused by git.
+        The files go straight into one pack: nothing is unpacked on this host. At the end of the
+        stream ``check`` is called, and raises if something was missing: then there is no base.
+        Raises UserError for what is no kernel's tarball.
         """
-        environment = {**os.environ, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
         # One stream of 1.4 GB: light compression, and no search for deltas between unlike files.
         words = ["git", "-c", "core.compression=1", "fast-import", "--quiet", "--depth=0", "--done"]
         with tempfile.TemporaryFile() as said:
@@ -140,18 +162,20 @@ class TreeStore:
                 stdin=subprocess.PIPE,
                 stdout=said.fileno(),
                 stderr=said.fileno(),
-                env=environment,
+                env=self._environment(),
             )
             try:
                 if importer.stdin is None:
                     raise AssertionError("started with a pipe")
-                with importer.stdin as pipe:
-                    _fast_import(f"refs/bases/{name}", stream, pipe.write)
-                importer.wait(timeout=GIT_LIMITS.seconds)
-            except BrokenPipeError:
-                importer.wait(timeout=GIT_LIMITS.seconds)
+                # An importer that ends early has said why.
+                with suppress(BrokenPipeError), importer.stdin as pipe:
+                    _fast_import(f"refs/bases/{name}", stream, check, pipe.write)
+                process.watch(importer, "git fast-import", GIT_LIMITS, process.Cancel())
+            except tarfile.TarError as error:
+                raise UserError(f"the base {name} is no readable tar archive: {error}") from error
             finally:
                 process.kill(importer)
+                (self.path / f"fast_import_crash_{importer.pid}").unlink(missing_ok=True)
             if importer.returncode != 0:
                 said.seek(0)
                 words_said = said.read().decode(errors="replace").strip()
@@ -162,24 +186,20 @@ class TreeStore:
         """Import one commit, without its history, from a repository given by path or URL."""
         if source.startswith("-") or ref.startswith("-"):
             raise UserError(f"{source} {ref}: a repository or a ref can't start with a dash")
-        origin = f"file://{Path(source).resolve()}" if Path(source).exists() else source
-        # A base is often named by its id, which a repository serves only when it is told to.
-        words = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags"]
-        words += ["--depth=1", "--no-write-fetch-head", "--end-of-options", origin]
-        environment = {"GIT_CONFIG_COUNT": "1"}
-        environment |= {
-            "GIT_CONFIG_KEY_0": "uploadpack.allowAnySHA1InWant",
-            "GIT_CONFIG_VALUE_0": "true",
-        }
-        ran = process.run(
-            ["git", *words, f"{ref}:refs/bases/{name}"],
-            env={**os.environ, **GIT_ENVIRONMENT, **environment, "GIT_DIR": str(self.path)},
-            limits=GIT_LIMITS,
-        )
+        words = ["fetch", "--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head"]
+        # A clean-up of the store would go on in the background, where nothing ends it.
+        words += ["--no-auto-maintenance", "--end-of-options", source, f"+{ref}:refs/bases/{name}"]
+        # A fetch locks the list of shallow commits as long as it takes, and git gives up where it
+        # finds it locked. Who holds our lock is alone: git's own was left by a farm that was
+        # killed.
+        with locked(self.path / "fetch.lock"):
+            (self.path / "shallow.lock").unlink(missing_ok=True)
+            ran = self.git(words)
         if ran.status != 0:
-            said = ran.stderr.decode(errors="replace").strip().splitlines()
+            said = ran.stderr.decode(errors="replace").splitlines() or ["git fetch failed"]
+            fatal = next((line for line in said if line.startswith("fatal: ")), said[0])
             raise UserError(
-                f"{ref} can't be had from {source}: {said[-1] if said else 'git fetch failed'}",
+                f"{ref} can't be had from {source}: {printable(fatal.removeprefix('fatal: '))}",
                 "name a ref or a full commit id that this repository has",
             )
         return self._checked(["rev-parse", "--verify", f"refs/bases/{name}^{{commit}}"])
@@ -193,14 +213,16 @@ class TreeStore:
 
     def commit_change(self, parent: str, change: Change, message: str) -> str:
         """Return the commit that writes and deletes whole files on top of ``parent``."""
-        with self._index(parent) as index:
-            for path, content in change.items():
-                if content is None:
-                    self._checked(["update-index", "--force-remove", "--", path], index=index)
-                    continue
+        entries = []
+        for path, content in change.items():
+            if content is None:
+                entries.append(f"0 {NO_BLOB}\t{path}\0")
+            else:
                 blob = self._checked(["hash-object", "-w", "--stdin"], stdin=content)
-                entry = f"{self._mode(parent, path)},{blob},{path}"
-                self._checked(["update-index", "--add", "--cacheinfo", entry], index=index)
+                entries.append(f"{self._mode(parent, path)} {blob}\t{path}\0")
+        with self._index(parent) as index:
+            words = ["update-index", "-z", "--index-info"]
+            self._checked(words, stdin="".join(entries).encode(), index=index)
             return self._commit(index, parent, message)
 
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
@@ -217,17 +239,12 @@ class TreeStore:
 
     def differences(self, old: str, new: str) -> tuple[Difference, ...]:
         """Return the files that differ in ``new``; deleted ones have no added lines."""
-        words = [
-            "diff",
-            "--no-renames",
-            "--no-color",
-            "--no-ext-diff",
-            "--unified=0",
-            old,
-            new,
-            "--",
-        ]
-        return tuple(_differences(self.git(words).stdout.decode(errors="surrogateescape")))
+        words = ["-c", "core.quotePath=false", "diff", "--no-renames", "--no-color"]
+        words += ["--no-ext-diff", "--unified=0", old, new, "--"]
+        ran = self.git(words)
+        if ran.status != 0:
+            raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
+        return tuple(_differences(ran.stdout.decode(errors="surrogateescape")))
 
     # work trees
 
@@ -264,7 +281,8 @@ class TreeStore:
 
     def _mode(self, commit: str, path: str) -> str:
         listed = self._checked(["ls-tree", commit, "--", path])
-        return listed.split()[0] if listed else "100644"
+        mode, kind = listed.split()[:2] if listed else ("", "nothing")
+        return mode if kind == "blob" else "100644"
 
 
 @contextmanager
@@ -275,39 +293,62 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fast_import(ref: str, stream: IO[bytes], write: Callable[[bytes], object]) -> None:
+def _fast_import(
+    ref: str, stream: IO[bytes], check: Callable[[], None], write: Callable[[bytes], object]
+) -> None:
     write(f"commit {ref}\ncommitter farm <farm@localhost> 1577836800 +0000\n".encode())
     write(b"data 5\nbase\n\n")
+    leading = None
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-            _, _, path = member.name.partition("/")
-            if not path or not (member.isfile() or member.issym()):
+            first, _, path = member.name.removeprefix("./").partition("/")
+            if first == ".":
                 continue
-            if "\n" in path or '"' in path:
-                raise UserError(f"{member.name!r}: a file name that no kernel tree has")
-            if member.issym():
-                mode, content = "120000", member.linkname.encode()
-            else:
-                file = archive.extractfile(member)
-                mode = "100755" if member.mode & 0o100 else "100644"
-                content = file.read() if file else b""
-            write(f"M {mode} inline {path}\ndata {len(content)}\n".encode())
-            write(content)
-            write(b"\n")
+            leading = leading or first
+            if first != leading:
+                raise UserError(
+                    f"the base's tarball has two leading folders, {quoted(leading)} and"
+                    f" {quoted(first)}",
+                    "make it of one folder that holds the kernel tree",
+                )
+            if not member.isdir():
+                mode, content = _file(member, archive)
+                name = check_path(path, "the base's tarball").encode(errors="surrogateescape")
+                write(b"M %s inline " % mode + _quoted_for_git(name) + b"\n")
+                write(b"data %d\n" % len(content) + content + b"\n")
+    # What follows the archive is padding; only its end shows whether the stream was whole.
+    while stream.read(CHUNK):
+        pass
+    check()
     write(b"done\n")
+
+
+def _file(member: tarfile.TarInfo, archive: tarfile.TarFile) -> tuple[bytes, bytes]:
+    """Return git's mode and the content of a file or symbolic link."""
+    if member.issym():
+        return b"120000", member.linkname.encode(errors="surrogateescape")
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None or member.size > LARGEST_FILE:
+        raise UserError(
+            f"the base's tarball: {quoted(member.name)} is neither a file of at most"
+            f" {LARGEST_FILE >> 20} MiB nor a symbolic link",
+            "make it as `git archive` does",
+        )
+    return (b"100755" if member.mode & 0o100 else b"100644"), file.read()
+
+
+def _quoted_for_git(path: bytes) -> bytes:
+    return b'"' + path.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
 def _apply_failure(said: str) -> ApplyFailure:
     """Read git apply's words: the first complaint, with its place where there is one."""
-    lines = [
-        line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
-    ]
-    for line in lines:
-        if match := re.fullmatch(r"patch failed: (.+):(\d+)", line):
-            return ApplyFailure(
-                match[1], int(match[2]), "the hunk at this line does not match the tree"
-            )
-    first = lines[0] if lines else said.strip() or "git apply failed"
+    complaints = re.findall(r"^error: (.+)$", said, re.MULTILINE)
+    first = printable(complaints[0] if complaints else said.strip() or "git apply failed")
+    if match := re.fullmatch(r"patch failed: (.+):(\d+)", first):
+        return ApplyFailure(
+            match[1], int(match[2]), "the hunk at this line does not match the tree"
+        )
     path, separator, reason = first.partition(": ")
     return ApplyFailure(path, None, reason) if separator else ApplyFailure("patch", None, first)
 
@@ -318,7 +359,9 @@ def _differences(diff: str) -> Iterator[Difference]:
         if line.startswith("diff --git "):
             if path:
                 yield Difference(path, tuple(added))
-            path, added = line.rpartition(" b/")[2], []
+            # "a/PATH b/PATH": without renames both are the same.
+            names = line.removeprefix("diff --git ")
+            path, added = names[len(names) // 2 + 1 :].removeprefix("b/"), []
         elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
             start, count = int(match[1]), int(match[2] or 1)
             added += range(start, start + count)

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether a patch's lines are in a kernel: the real preprocessor, in a lane of a few files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from workers import compiled
+from workers.lane import Lane
+from workers.process import Cancel
+from workers.sandbox import Sandbox
+from workers.trees import Difference
+
+KPROBES_H, OPS_H = "include/linux/kprobes.h", "include/linux/ops.h"
+
+SOURCE = """\
+#include <linux/kprobes.h>
+
+#ifdef CONFIG_OPTPROBES
+static int optimized;
+#else
+static int plain;
+#endif
+
+#define ARM(p) do { \\
+	(p)->armed = 1; \\
+	(p)->hits = 0; \\
+} while (0)
+
+/* A comment
+   of two lines. */
+int register_kprobe(struct kprobe *p)
+{
+	ARM(p);
+
+	return 0;
+}
+
+#if defined(CONFIG_OPTPROBES) && \\
+	defined(CONFIG_SMP)
+int never;
+#endif
+"""
+
+HEADER = """\
+struct kprobe {
+	int armed;
+	int hits;
+#ifdef CONFIG_OPTPROBES
+	int optimized;
+#endif
+};
+#include "ops.h"
+"""
+
+# What kbuild of 6.12 writes, flags left out; objtool runs behind the compiler.
+NEW = """\
+savedcmd_{object} := gcc -Wp,-MMD,{dep} -nostdinc -I/src/include -I./include -include \
+./include/generated/autoconf.h -D__KERNEL__ -std=gnu11 -Wall -Werror=strict-prototypes \
+-DKBUILD_MODFILE='"{stem}"' -DKBUILD_BASENAME='"{name}"' -D__KBUILD_MODNAME=kmod_{name} \
+-c -o {object} /src/{source} ; ./tools/objtool/objtool --hacks=jump_label --static-call {object}
+
+source_{object} := /src/{source}
+
+deps_{object} := \\
+    $(wildcard include/config/OPTPROBES) \\
+{deps}
+{object}: $(deps_{object})
+
+$(deps_{object}):
+"""
+
+# What kbuild of 2.6.33 writes.
+OLD = """\
+cmd_{object} := gcc -Wp,-MD,{dep}  -nostdinc -I/src/include -Iinclude  -include \
+include/generated/autoconf.h -D__KERNEL__ -Wall -Wundef  -D"KBUILD_STR(s)=\\#s" \
+-D"KBUILD_BASENAME=KBUILD_STR({name})"  -D"KBUILD_MODNAME=KBUILD_STR({name})"  \
+-c -o {folder}/.tmp_{name}.o /src/{source}
+
+deps_{object} := \\
+  /src/{source} \\
+    $(wildcard include/config/optprobes.h) \\
+{deps}
+{object}: $(deps_{object})
+
+$(deps_{object}):
+"""
+
+
+class MiniLane:
+    """A lane with sources in it and the command files of their objects, as a build leaves them."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, form: str) -> None:
+        self.lane = Lane(folder, sandbox, None, 1)
+        self.form = form
+        self.scratch = folder / "scratch.i"
+        for path in (self.lane.src, self.lane.out, self.lane.payload, self.lane.given):
+            path.mkdir(parents=True)
+        self.write(KPROBES_H, HEADER)
+        self.write(OPS_H, "int arm_kprobe(struct kprobe *p);\n")
+        generated = self.lane.out / "include" / "generated" / "autoconf.h"
+        generated.parent.mkdir(parents=True)
+        generated.write_text("#define CONFIG_KPROBES 1\n")
+
+    def write(self, path: str, text: str) -> None:
+        file = self.lane.src / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def built(self, source: str, text: str, includes: Iterable[str] = (KPROBES_H, OPS_H)) -> Path:
+        """Write a source, and the command file that is left when it was compiled."""
+        self.write(source, text)
+        folder, name = str(Path(source).parent), Path(source).stem
+        commands = self.lane.out / folder / f".{name}.o.cmd"
+        commands.parent.mkdir(parents=True, exist_ok=True)
+        commands.write_text(
+            self.form.format(
+                object=f"{folder}/{name}.o",
+                dep=f"{folder}/.{name}.o.d",
+                stem=f"{folder}/{name}",
+                name=name,
+                folder=folder,
+                source=source,
+                deps="".join(f"  /src/{path} \\\n" for path in includes),
+            )
+        )
+        return commands
+
+    def has_any(self, *differences: Difference) -> bool:
+        found = compiled.any_line(differences, self.lane, self.scratch, Cancel())
+        assert not self.scratch.exists()
+        return found
+
+
+@pytest.fixture
+def make_lane(tmp_path: Path, sandbox: Sandbox) -> Callable[[str], MiniLane]:
+    return lambda form: MiniLane(tmp_path / "lane", sandbox, form)
+
+
+@pytest.mark.parametrize("form", [NEW, OLD], ids=["6.12", "2.6.33"])
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ((16,), True),
+        ((18,), True),  # the call of a macro
+        ((4,), False),  # behind an #ifdef that is false
+        ((6,), True),  # behind its #else
+        ((3, 4, 7), False),
+        ((4, 16), True),
+        ((9,), True),  # a macro's first line
+        ((11,), True),  # a line in a macro, which the preprocessor joins
+        ((14, 15), False),  # a comment
+        ((19,), False),  # an empty line
+        ((23, 24), False),  # a continued condition
+        ((25,), False),
+        ((1000,), False),
+    ],
+)
+def test_lines_of_a_source(
+    lines: tuple[int, ...], expected: bool, form: str, make_lane: Callable[[str], MiniLane]
+) -> None:
+    mini = make_lane(form)
+    mini.built("kernel/kprobes.c", SOURCE)
+    assert mini.has_any(Difference("kernel/kprobes.c", lines)) is expected
+
+
+@pytest.mark.parametrize("form", [NEW, OLD], ids=["6.12", "2.6.33"])
+@pytest.mark.parametrize(("lines", "expected"), [((2,), True), ((5,), False), ((4, 6), False)])
+def test_lines_of_a_header(
+    lines: tuple[int, ...], expected: bool, form: str, make_lane: Callable[[str], MiniLane]
+) -> None:
+    mini = make_lane(form)
+    mini.built("kernel/kprobes.c", SOURCE)
+    mini.built("kernel/other.c", "int other;\n", [])
+    assert mini.has_any(Difference(KPROBES_H, lines)) is expected
+
+
+def test_a_header_is_looked_at_through_more_than_one_source(
+    make_lane: Callable[[str], MiniLane],
+) -> None:
+    mini = make_lane(NEW)
+    mini.write(KPROBES_H, "#ifdef WITH_OPS\nint ops;\n#endif\n")
+    mini.built("kernel/a.c", "#include <linux/kprobes.h>\n", [KPROBES_H])
+    mini.built("kernel/b.c", "#define WITH_OPS\n#include <linux/kprobes.h>\n", [KPROBES_H])
+    assert mini.has_any(Difference(KPROBES_H, (2,)))
+
+
+def test_a_source_that_another_one_includes(make_lane: Callable[[str], MiniLane]) -> None:
+    mini = make_lane(NEW)
+    mini.write("kernel/sched/rt.c", "int rt;\n#ifdef X\nint never;\n#endif\n")
+    mini.built("kernel/sched/build.c", '#include "rt.c"\n', ["kernel/sched/rt.c"])
+    assert mini.has_any(Difference("kernel/sched/rt.c", (1,)))
+    assert not mini.has_any(Difference("kernel/sched/rt.c", (3,)))
+
+
+def test_assembly_is_preprocessed_too(make_lane: Callable[[str], MiniLane]) -> None:
+    mini = make_lane(NEW)
+    text = "#ifdef CONFIG_OPTPROBES\n\tnop\n#endif\n.globl x\nx:\tret\n"
+    mini.built("arch/x86/kernel/probe.S", text, [])
+    assert mini.has_any(Difference("arch/x86/kernel/probe.S", (5,)))
+    assert not mini.has_any(Difference("arch/x86/kernel/probe.S", (2,)))
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        (),
+        (Difference("Documentation/kprobes.txt", (1, 2)),),
+        (Difference("kernel/Makefile", (1,)), Difference("arch/x86/Kconfig", (5,))),
+        (Difference("kernel/kprobes.c", ()),),  # lines went away, none came
+        (Difference("kernel/not_in_this_config.c", (1,)),),
+        (Difference("include/linux/used_nowhere.h", (1,)),),
+        (Difference("tools/lib/x.c", (1,)),),
+    ],
+)
+def test_what_is_in_no_object(
+    differences: tuple[Difference, ...], make_lane: Callable[[str], MiniLane]
+) -> None:
+    mini = make_lane(NEW)
+    mini.built("kernel/kprobes.c", SOURCE)
+    assert not mini.has_any(*differences)
+
+
+def test_one_line_of_many_files_is_enough(make_lane: Callable[[str], MiniLane]) -> None:
+    mini = make_lane(NEW)
+    mini.built("kernel/kprobes.c", SOURCE)
+    assert mini.has_any(
+        Difference("Documentation/kprobes.txt", (1,)),
+        Difference("kernel/gone.c", (1,)),
+        Difference(KPROBES_H, (5,)),
+        Difference("kernel/kprobes.c", (4, 16)),
+    )
+
+
+def test_without_a_sandbox_the_paths_are_the_hosts(
+    make_lane: Callable[[str], MiniLane], tmp_path: Path
+) -> None:
+    mini = make_lane(NEW)
+    commands = mini.built("kernel/kprobes.c", SOURCE)
+    link = tmp_path / "link"
+    link.symlink_to(mini.lane.folder)  # make writes down where a folder really is
+    mini.lane = Lane(link, Sandbox(enabled=False), None, 1)
+    commands.write_text(commands.read_text().replace("/src/", f"{tmp_path}/lane/src/"))
+    assert mini.has_any(Difference("kernel/kprobes.c", (16,)))
+    assert not mini.has_any(Difference("kernel/kprobes.c", (4,)))
+    assert mini.has_any(Difference(KPROBES_H, (2,)))
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/proc/self/environ")
+
+
+def large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(compiled.FILE_LIMIT + 1)
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"savedcmd_x.o := gcc 'unbalanced \xff\0\n")
+
+
+def another_program(path: Path) -> None:
+    path.write_text("savedcmd_x.o := sh -c 'echo int x; > /out/ran' gcc\n")
+
+
+@pytest.mark.parametrize("make", [fifo, link, large, Path.mkdir, garbage, another_program])
+def test_a_hostile_command_file_says_nothing(
+    make: Callable[[Path], object], make_lane: Callable[[str], MiniLane]
+) -> None:
+    mini = make_lane(NEW)
+    commands = mini.built("kernel/kprobes.c", SOURCE)
+    commands.unlink()
+    make(commands)
+    assert not mini.has_any(Difference("kernel/kprobes.c", (16,)))
+    assert not mini.has_any(Difference(KPROBES_H, (2,)))
+    assert not (mini.lane.out / "ran").exists()
+
+
+def test_a_hostile_command_runs_where_the_build_ran(
+    make_lane: Callable[[str], MiniLane], tmp_path: Path
+) -> None:
+    mini = make_lane(NEW)
+    commands = mini.built("kernel/kprobes.c", SOURCE)
+    outside = tmp_path / "outside"
+    program = mini.lane.out / "gcc"
+    program.write_text(f"#!/bin/sh\necho ran > /out/ran\necho ran > {outside}\n")
+    program.chmod(0o755)
+    commands.write_text("savedcmd_x.o := /out/gcc -c x.c\n")
+    assert not mini.has_any(Difference("kernel/kprobes.c", (16,)))
+    assert (mini.lane.out / "ran").exists()
+    assert not outside.exists()

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A series becomes points in the tree store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from kernel_series import manifest
+from kernel_series.errors import SeriesError
+from workers.errors import Cancelled, InfrastructureError, UserError
+from workers.prepare import PrepareRequest, PrepareResult, prepare, run_tool
+from workers.process import Cancel
+from workers.trees import TreeStore
+
+if TYPE_CHECKING:
+    from tests.conftest import MiniKernel
+
+Prepare = Callable[..., PrepareResult]
+
+
+@pytest.fixture
+def prepared(store: TreeStore, tmp_path: Path) -> Prepare:
+    """Runs the stage on a series.yml."""
+
+    def run(
+        path: Path, tree: Path | None = None, name: str = "run", **how: Cancel
+    ) -> PrepareResult:
+        request = PrepareRequest(manifest.load(path), tree, name)
+        return prepare(request, store, tmp_path / "downloads", how.get("cancel", Cancel()))
+
+    return run
+
+
+def test_every_point_is_the_tree_after_its_patch(
+    mini_kernel: MiniKernel, store: TreeStore, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    result = prepared(mini_kernel.manifest(tmp_path / "series.yml"))
+    commits = mini_kernel.git("rev-list", "--reverse", "main").split()
+    subjects = mini_kernel.git("log", "--reverse", "--format=%s").splitlines()
+    assert [point.index for point in result.points] == [0, 1, 2, 3]
+    assert [point.subject for point in result.points] == ["base", *subjects[1:]]
+    assert [point.tree for point in result.points] == [
+        mini_kernel.git("rev-parse", f"{commit}^{{tree}}") for commit in commits
+    ]
+    assert [point.reason for point in result.points] == [None] * 4
+    assert result.points[1].author == "A Developer <developer@localhost>"
+    assert result.base == f"{mini_kernel.folder} {mini_kernel.base}"
+    for point in result.points:
+        assert store.resolve(f"refs/runs/run/{point.index}") == point.commit
+    parents = [point.commit for point in result.points[:-1]]
+    assert parents == [store.resolve(f"{point.commit}^") for point in result.points[1:]]
+
+
+def test_points_are_the_same_each_time_and_everywhere(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    path = mini_kernel.manifest(tmp_path / "series.yml")
+    first = prepared(path)
+    assert prepared(path, name="other") == first
+    other = TreeStore(tmp_path / "elsewhere.git")
+    request = PrepareRequest(manifest.load(path), None, "run")
+    assert prepare(request, other, tmp_path / "downloads", Cancel()) == first
+
+
+def test_a_chain_names_the_points_before_too(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    """The same trees in another order: an incremental build sees what lay there before."""
+    text = mini_kernel.read("Documentation/kprobes.txt")
+    mini_kernel.commit("there", {"Documentation/kprobes.txt": text + "more\n"})
+    mini_kernel.commit("and back", {"Documentation/kprobes.txt": text})
+    points = prepared(mini_kernel.manifest(tmp_path / "series.yml")).points
+    assert points[0].tree == points[2].tree
+    chains = [point.chain for point in points]
+    assert None not in chains
+    assert len(set(chains)) == 3
+
+
+def test_the_first_patch_that_does_not_apply_ends_the_points(
+    mini_kernel: MiniKernel, store: TreeStore, prepared: Prepare, tmp_path: Path
+) -> None:
+    for number in range(1, 6):
+        mini_kernel.append(f"patch {number}", "kernel/kprobes.c", f"int added_{number};\n")
+    path = mini_kernel.manifest(tmp_path / "series.yml")
+    third = next((tmp_path / "series.patches").glob("0003-*"))
+    third.write_text(third.read_text().replace(" int added_2;", " int something_else;"))
+    points = prepared(path).points
+    assert [point.reason for point in points] == [
+        None,
+        None,
+        None,
+        "kernel/kprobes.c:16: the hunk at this line does not match the tree",
+        "patch 3 does not apply",
+        "patch 3 does not apply",
+    ]
+    assert [point.subject for point in points[3:]] == ["patch 3", "patch 4", "patch 5"]
+    for point in points:
+        there = (point.commit is not None, point.tree is not None, point.chain is not None)
+        assert there == (point.reason is None,) * 3
+        assert (store.resolve(f"refs/runs/run/{point.index}") is not None) is there[0]
+    for point in points[:3]:
+        assert point.tree == mini_kernel.git("rev-parse", f"main~{5 - point.index}^{{tree}}")
+
+
+def test_an_adjustment_is_on_every_point_and_under_no_patch(
+    mini_kernel: MiniKernel, store: TreeStore, prepared: Prepare, tmp_path: Path
+) -> None:
+    adjust = {
+        "name": "fewer-probes",
+        "title": "one probe less",
+        "edits": [
+            {
+                "file": "kernel/kprobes.c",
+                "find": "#define LAST_PROBE 9\n",
+                "replace": "#define LAST_PROBE 8\n",
+            }
+        ],
+    }
+    (tmp_path / "adjust.yml").write_text(yaml.safe_dump(adjust))
+    # The adjusted line is in the context of this patch, which must not see it.
+    mini_kernel.edit(
+        "a comment", "kernel/kprobes.c", "#define LAST_PROBE 9\n", "#define LAST_PROBE 9\n/* */\n"
+    )
+    mini_kernel.append("another", "kernel/kprobes.c", "/* another */\n")
+    points = prepared(mini_kernel.manifest(tmp_path / "series.yml", adjust=["adjust.yml"])).points
+    for back, point in zip((2, 1, 0), points, strict=True):
+        unadjusted = mini_kernel.git("show", f"main~{back}:kernel/kprobes.c") + "\n"
+        found = store.read(point.commit or "", "kernel/kprobes.c")
+        assert found == unadjusted.replace("PROBE 9", "PROBE 8").encode()
+        assert store.tree(point.commit or "") == point.tree
+
+
+def test_an_adjustment_that_does_not_fit_is_the_series_fault(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    edits = [{"file": "kernel/kprobes.c", "find": "no such text", "replace": "x"}]
+    adjust = {"name": "misfit", "title": "does not fit", "edits": edits}
+    (tmp_path / "adjust.yml").write_text(yaml.safe_dump(adjust))
+    mini_kernel.jump_optimization()
+    path = mini_kernel.manifest(tmp_path / "series.yml", adjust=["adjust.yml"])
+    with pytest.raises(SeriesError, match=r"adjust\.yml.*edit 1"):
+        prepared(path)
+
+
+def test_a_derived_series_ends_with_the_untouched_tree(
+    mini_kernel: MiniKernel, store: TreeStore, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    call = {"file": "kernel/kprobes.c", "find": "\toptimize_kprobe(p);\n", "replace": ""}
+    recipe = {
+        "name": "mini",
+        "title": "jump optimization, taken out again",
+        "base": "the tree without it",
+        "author": "A Developer <developer@localhost>",
+        "date": "2010-01-22T12:00:00+00:00",
+        "steps": [
+            {
+                "subject": "kprobes: Declare jump optimization",
+                "message": "For later.",
+                "undo": [
+                    {
+                        "file": "include/linux/kprobes.h",
+                        "cut": {"from": "^#ifdef CONFIG_OPTPROBES", "to": "^$"},
+                    },
+                    {"file": "kernel/opt.c", "delete": True},
+                    {"file": "kernel/Makefile", "delete": True},
+                ],
+            },
+            {"subject": "kprobes: Optimize", "message": "Now.", "undo": [call]},
+        ],
+    }
+    (tmp_path / "recipe.yml").write_text(yaml.safe_dump(recipe))
+    base = {"git": str(mini_kernel.folder), "ref": mini_kernel.head}
+    path = mini_kernel.manifest(
+        tmp_path / "series.yml", base=base, patches={"derive": "recipe.yml"}
+    )
+    points = prepared(path).points
+    assert [point.subject for point in points] == [
+        "the tree without it",
+        "kprobes: Declare jump optimization",
+        "kprobes: Optimize",
+    ]
+    assert points[2].tree == mini_kernel.git("rev-parse", "HEAD^{tree}")
+    base_text = store.read(points[0].commit or "", "include/linux/kprobes.h") or b""
+    assert b"OPTPROBES" not in base_text
+    assert store.read(points[0].commit or "", "kernel/opt.c") is None
+    found = [
+        b"optimize_kprobe(p)" in (store.read(point.commit or "", "kernel/kprobes.c") or b"")
+        for point in points
+    ]
+    assert found == [False, False, True]
+
+
+def test_a_range_is_taken_from_the_users_repository(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    path = mini_kernel.manifest(
+        tmp_path / "series.yml",
+        base={"git": "https://localhost/nowhere.git", "ref": mini_kernel.base},
+        patches={"git-range": f"{mini_kernel.base}..main"},
+    )
+    points = prepared(path, tree=mini_kernel.folder).points
+    assert [point.tree for point in points[1:]] == [
+        mini_kernel.git("rev-parse", f"main~{back}^{{tree}}") for back in (2, 1, 0)
+    ]
+
+
+def test_what_the_source_noted_comes_along(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.append("patch", "kernel/kprobes.c", "int x;\n")
+    mail = next(mini_kernel.format_patches(tmp_path / "thread").iterdir()).read_text()
+    reply = mail.replace("Subject: [PATCH]", "In-Reply-To: <x@localhost>\nSubject: Re: [PATCH]")
+    (tmp_path / "thread.mbox").write_text(f"{mail}\n{reply}")
+    path = mini_kernel.manifest(tmp_path / "series.yml", patches={"mbox": "thread.mbox"})
+    result = prepared(path)
+    assert [point.subject for point in result.points] == ["base", "patch"]
+    assert len(result.notes) == 1
+    assert result.notes[0].startswith("left out the reply")
+
+
+def test_a_base_that_is_not_there_is_a_user_error(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    base = {"git": str(mini_kernel.folder), "ref": "no-such-branch"}
+    with pytest.raises(UserError, match="no-such-branch can't be had from"):
+        prepared(mini_kernel.manifest(tmp_path / "series.yml", base=base))
+
+
+def test_a_patch_that_can_not_be_read_is_the_series_fault(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    path = mini_kernel.manifest(tmp_path / "series.yml")
+    for patch in (tmp_path / "series.patches").iterdir():
+        patch.write_text(patch.read_text().replace("b/kernel/", "b/../kernel/"))
+    with pytest.raises(SeriesError, match="leaves the tree"):
+        prepared(path)
+
+
+def test_a_cancelled_stage_stops(
+    mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
+) -> None:
+    mini_kernel.jump_optimization()
+    cancel = Cancel()
+    cancel.request("the run was cancelled")
+    with pytest.raises(Cancelled, match="the run was cancelled"):
+        prepared(mini_kernel.manifest(tmp_path / "series.yml"), cancel=cancel)
+
+
+def test_the_tool_runner_says_what_is_not_installed() -> None:
+    assert run_tool(["no-such-program"]).status == 127
+    assert run_tool(["cat"], stdin=b"x").stdout == b"x"
+    with pytest.raises(InfrastructureError):
+        run_tool(["sh"], cwd=Path("/nowhere"))

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Points in the tree store: changes, patches, differences and work trees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from kernel_series.tree import Change
+from workers.errors import InfrastructureError
+from workers.trees import ApplyFailure, Difference, TreeStore
+
+NUMBERS = "".join(f"{number}\n" for number in range(1, 21))
+
+BASE = {
+    "Makefile": b"all:\n",
+    "kernel/kprobes.c": NUMBERS.encode(),
+    "kernel/trace.c": NUMBERS.encode(),
+    "scripts/run.sh": b"#!/bin/sh\n",
+}
+
+Listing = dict[str, tuple[str, bytes]]
+
+
+@pytest.fixture
+def base(store: TreeStore) -> str:
+    """A small tree with a program and a symbolic link; no commit of the store's own making."""
+    index = store.path / "test-index"
+    entries = []
+    for path, content in {**BASE, "scripts/link": b"run.sh"}.items():
+        blob = store.git(["hash-object", "-w", "--stdin"], stdin=content).stdout.decode().strip()
+        mode = {"scripts/run.sh": "100755", "scripts/link": "120000"}.get(path, "100644")
+        entries.append(f"{mode} {blob}\t{path}\n")
+    store.git(["update-index", "--index-info"], stdin="".join(entries).encode(), index=index)
+    tree = store.git(["write-tree"], index=index).stdout.decode().strip()
+    return store.git(["commit-tree", tree], stdin=b"base").stdout.decode().strip()
+
+
+@pytest.fixture
+def listing(store: TreeStore) -> Callable[[str], Listing]:
+    """All files of a commit: mode and content by path."""
+
+    def look(commit: str) -> Listing:
+        found = {}
+        for line in store.git(["ls-tree", "-r", "-z", commit]).stdout.decode().split("\0")[:-1]:
+            about, _, path = line.partition("\t")
+            mode, _, blob = about.split()
+            found[path] = (mode, store.git(["cat-file", "blob", blob]).stdout)
+        return found
+
+    return look
+
+
+# changes
+
+
+def test_a_change_adds_rewrites_and_deletes_and_keeps_modes(
+    store: TreeStore, base: str, listing: Callable[[str], Listing]
+) -> None:
+    change = Change(
+        {
+            "scripts/run.sh": b"#!/bin/sh\nexit 1\n",
+            "kernel/opt.c": b"int x;\n",
+            "arch/x86/new,file.c": b"\xff\0\n",
+            "kernel/trace.c": None,
+        }
+    )
+    made = store.commit_change(base, change, "subject\n\nmessage\n")
+    before, after = listing(base), listing(made)
+    assert after == {
+        "Makefile": before["Makefile"],
+        "kernel/kprobes.c": before["kernel/kprobes.c"],
+        "kernel/opt.c": ("100644", b"int x;\n"),
+        "arch/x86/new,file.c": ("100644", b"\xff\0\n"),
+        "scripts/run.sh": ("100755", b"#!/bin/sh\nexit 1\n"),
+        "scripts/link": ("120000", b"run.sh"),
+    }
+    said = store.git(["show", "-s", "--format=%P%n%an%n%ct%n%B", made]).stdout.decode()
+    assert said.split("\n")[:6] == [base, "farm", "1577836800", "subject", "", "message"]
+
+
+def test_a_file_may_take_the_place_of_a_folder_and_the_other_way_round(
+    store: TreeStore, base: str, listing: Callable[[str], Listing]
+) -> None:
+    file = store.commit_change(
+        base,
+        Change({"kernel": b"a file\n", "kernel/kprobes.c": None, "kernel/trace.c": None}),
+        "file",
+    )
+    assert listing(file)["kernel"] == ("100644", b"a file\n")
+    folder = store.commit_change(file, Change({"kernel": None, "kernel/x.c": b"x\n"}), "folder")
+    assert "kernel" not in listing(folder)
+    assert listing(folder)["kernel/x.c"] == ("100644", b"x\n")
+
+
+def test_the_same_change_is_the_same_commit(store: TreeStore, base: str, tmp_path: Path) -> None:
+    change = Change({"kernel/opt.c": b"int x;\n"})
+    commits = {store.commit_change(base, change, "subject") for _ in range(2)}
+    assert len(commits) == 1
+
+
+def test_neither_the_users_settings_nor_his_name_enter(
+    store: TreeStore, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Change({"kernel/opt.c": b"int x;\r\n"})
+    plain = store.commit_change(base, change, "subject")
+    (tmp_path / ".gitconfig").write_text("[i18n]\ncommitEncoding = latin1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / ".gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "i18n.commitEncoding")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "latin1")
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Somebody")
+    # As in a hook of another repository.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    assert store.commit_change(base, change, "subject") == plain
+
+
+# patches
+
+HEADER = "diff --git a/{0} b/{0}\n"
+CHANGED = """\
+--- a/{0}
++++ b/{0}
+@@ -4,3 +4,4 @@
+ 4
+-5
++five
++and a half
+ 6
+"""
+
+
+def patched(store: TreeStore, base: str, text: str) -> str:
+    made = store.commit_patch(base, text.encode(), "subject")
+    assert isinstance(made, str), made
+    return made
+
+
+def test_a_patch_changes_what_it_says(
+    store: TreeStore, base: str, listing: Callable[[str], Listing]
+) -> None:
+    path = "kernel/kprobes.c"
+    made = patched(store, base, (HEADER + CHANGED).format(path))
+    expected = NUMBERS.replace("5\n", "five\nand a half\n", 1)
+    assert listing(made) == {**listing(base), path: ("100644", expected.encode())}
+    assert store.git(["rev-parse", f"{made}^"]).stdout.decode().strip() == base
+
+
+def test_a_plain_diff_is_taken_and_its_place_may_have_moved(store: TreeStore, base: str) -> None:
+    content = b"a line more\n" * 9 + NUMBERS.encode()
+    moved = store.commit_change(base, Change({"kernel/kprobes.c": content}), "moved")
+    made = patched(store, moved, CHANGED.format("kernel/kprobes.c"))
+    assert b"five\n" in (store.read(made, "kernel/kprobes.c") or b"")
+
+
+def test_there_is_no_fuzz(store: TreeStore, base: str) -> None:
+    wrong = (HEADER + CHANGED).format("kernel/kprobes.c").replace(" 4\n", " four\n")
+    made = store.commit_patch(base, wrong.encode(), "subject")
+    assert made == ApplyFailure(
+        "kernel/kprobes.c", 4, "the hunk at this line does not match the tree"
+    )
+    assert str(made) == "kernel/kprobes.c:4: the hunk at this line does not match the tree"
+
+
+NEW = """\
+diff --git a/{0} b/{0}
+new file mode {1}
+--- /dev/null
++++ b/{0}
+@@ -0,0 +1 @@
++new
+"""
+
+DELETED = (
+    "diff --git a/kernel/trace.c b/kernel/trace.c\ndeleted file mode 100644\n"
+    "--- a/kernel/trace.c\n+++ /dev/null\n@@ -1,20 +0,0 @@\n"
+    + "".join(f"-{line}\n" for line in NUMBERS.split())
+)
+
+RENAMED = """\
+diff --git a/kernel/trace.c b/kernel/trace/trace.c
+similarity index 100%
+rename from kernel/trace.c
+rename to kernel/trace/trace.c
+"""
+
+MODE = "diff --git a/Makefile b/Makefile\nold mode 100644\nnew mode 100755\n"
+
+# `git diff --binary` of a new file that holds 00 01 02 ff.
+BINARY = """\
+diff --git a/firmware.bin b/firmware.bin
+new file mode 100644
+index 0000000000000000000000000000000000000000..f971a5e28b6c4cb237ca3c7349e33bb600dbc907
+GIT binary patch
+literal 4
+LcmZQzWcm*P0SW;F
+
+literal 0
+HcmV?d00001
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (NEW.format("kernel/opt.c", "100644"), {"kernel/opt.c": ("100644", b"new\n")}),
+        (NEW.format("scripts/a b.sh", "100755"), {"scripts/a b.sh": ("100755", b"new\n")}),
+        (NEW.format("l", "120000"), {"l": ("120000", b"new\n")}),
+        (DELETED, {"kernel/trace.c": None}),
+        (RENAMED, {"kernel/trace.c": None, "kernel/trace/trace.c": ("100644", NUMBERS.encode())}),
+        (MODE, {"Makefile": ("100755", b"all:\n")}),
+        (BINARY, {"firmware.bin": ("100644", b"\x00\x01\x02\xff")}),
+    ],
+)
+def test_what_a_patch_can_do(
+    text: str,
+    expected: Mapping[str, tuple[str, bytes] | None],
+    store: TreeStore,
+    base: str,
+    listing: Callable[[str], Listing],
+) -> None:
+    found = listing(patched(store, base, text))
+    wanted = {**listing(base), **expected}
+    assert found == {path: about for path, about in wanted.items() if about is not None}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        ((HEADER + CHANGED).format("kernel/gone.c"), "kernel/gone.c", "does not exist in index"),
+        (NEW.format("Makefile", "100644"), "Makefile", "already exists in index"),
+        (
+            # The first file that refuses is named, though it has no line.
+            (HEADER + CHANGED).format("kernel/gone.c") + (HEADER + CHANGED).format("Makefile"),
+            "kernel/gone.c",
+            "does not exist in index",
+        ),
+        (NEW.format("../outside.c", "100644"), "patch", "invalid path '../outside.c'"),
+        (NEW.format("kernel/../../x", "100644"), "patch", "invalid path 'kernel/../../x'"),
+        (NEW.format(".git/hooks/pre-commit", "100755"), "patch", "invalid path"),
+        (
+            NEW.format("scripts/link/x", "100644"),
+            "patch",
+            "affected file 'scripts/link/x' is beyond a symbolic link",
+        ),
+        ("nothing at all\n", "patch", "No valid patches in input"),
+        (CHANGED.format("Makefile").replace("4,4", "4,9"), "patch", "corrupt patch at line 9"),
+    ],
+)
+def test_what_does_not_apply_says_why(
+    text: str, place: str, reason: str, store: TreeStore, base: str
+) -> None:
+    made = store.commit_patch(base, text.encode(), "subject")
+    assert isinstance(made, ApplyFailure)
+    assert (made.file, made.line) == (place, None)
+    assert made.reason.startswith(reason)
+    assert str(made) == f"{place}: {made.reason}"
+
+
+def test_an_absolute_path_stays_in_the_tree(
+    store: TreeStore, base: str, tmp_path: Path, listing: Callable[[str], Listing]
+) -> None:
+    target = tmp_path / "target"
+    store.commit_patch(base, NEW.format(target, "100644").encode(), "subject")
+    assert not target.exists()
+
+
+def test_a_half_of_a_patch_is_not_applied(store: TreeStore, base: str) -> None:
+    text = NEW.format("kernel/opt.c", "100644") + (HEADER + CHANGED).format("Makefile")
+    assert isinstance(store.commit_patch(base, text.encode(), "subject"), ApplyFailure)
+    good = patched(store, base, NEW.format("kernel/x.c", "100644"))
+    assert store.read(good, "kernel/opt.c") is None
+
+
+# reading
+
+
+def test_what_is_not_there_is_none(store: TreeStore, base: str) -> None:
+    assert store.read(base, "Makefile") == b"all:\n"
+    assert store.read(base, "Kconfig") is None
+    assert store.read(base, "kernel") is None
+    assert store.resolve("refs/heads/main") is None
+    assert store.resolve("--help") is None
+
+
+def test_a_kept_commit_is_found_by_its_name(store: TreeStore, base: str) -> None:
+    store.keep("runs/20261123-abcdef/0", base)
+    assert store.resolve("refs/runs/20261123-abcdef/0") == base
+    again = TreeStore(store.path)
+    assert again.resolve("refs/runs/20261123-abcdef/0") == base
+
+
+def test_trouble_of_the_store_is_the_hosts(store: TreeStore) -> None:
+    missing = "1" * 40
+    with pytest.raises(InfrastructureError, match=r"tree store .*: git rev-parse"):
+        store.tree(missing)
+    with pytest.raises(InfrastructureError, match="no difference of"):
+        store.differences(missing, missing)
+
+
+# differences
+
+
+def test_differences_name_files_and_added_lines(store: TreeStore, base: str) -> None:
+    lines = NUMBERS.splitlines(keepends=True)
+    lines[0:1] = ["one\n", "more\n"]
+    del lines[5:7]
+    lines.append("@@ -1 +7 @@\n")
+    lines.append("++ b/evil\n")
+    change = Change(
+        {
+            "kernel/kprobes.c": "".join(lines).encode(),
+            "kernel/opt.c": b"1\n2\n3",
+            "kernel/trace.c": None,
+            "Documentation/ü b/x.rst": b"\n",
+            "firmware.bin": b"\0",
+            "scripts/run.sh": b"",
+        }
+    )
+    made = store.commit_change(base, change, "subject")
+    assert set(store.differences(base, made)) == {
+        Difference("kernel/kprobes.c", (1, 2, 20, 21)),
+        Difference("kernel/opt.c", (1, 2, 3)),
+        Difference("kernel/trace.c", ()),
+        Difference("Documentation/ü b/x.rst", (1,)),
+        Difference("firmware.bin", ()),
+        Difference("scripts/run.sh", ()),
+    }
+    assert store.differences(made, made) == ()
+
+
+def test_a_change_of_mode_is_a_difference(store: TreeStore, base: str) -> None:
+    made = patched(store, base, MODE)
+    assert store.differences(base, made) == (Difference("Makefile", ()),)
+
+
+# work trees
+
+OLD = 0
+
+
+def files(folder: Path) -> dict[str, tuple[bytes, float, bool]]:
+    """Content, modification time and executable bit of files; a link's content is its target."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            content = os.fsencode(path.readlink())
+        elif path.is_file():
+            content = path.read_bytes()
+        else:
+            continue
+        about = path.lstat()
+        name = str(path.relative_to(folder))
+        found[name] = (content, about.st_mtime, bool(about.st_mode & 0o100))
+    return found
+
+
+def test_a_new_work_tree_has_old_times(store: TreeStore, base: str, tmp_path: Path) -> None:
+    folder = tmp_path / "lane" / "src"
+    store.lay_out(base, folder, tmp_path / "index", None)
+    expected = {path: (content, OLD, path.endswith(".sh")) for path, content in BASE.items()}
+    expected["scripts/link"] = (b"run.sh", OLD, True)
+    assert files(folder) == expected
+
+
+def test_the_next_point_touches_only_what_differs(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    folder, index = tmp_path / "src", tmp_path / "index"
+    change = Change(
+        {"kernel/kprobes.c": b"new\n", "kernel/trace.c": None, "arch/x86/opt.c": b"opt\n"}
+    )
+    made = store.commit_change(base, change, "subject")
+    store.lay_out(base, folder, index, None)
+    before = files(folder)
+    store.lay_out(made, folder, index, base)
+    after = files(folder)
+    touched = {path for path, about in after.items() if before.get(path) != about}
+    assert touched == {"kernel/kprobes.c", "arch/x86/opt.c"}
+    assert all(after[path][1] > OLD for path in touched)
+    assert set(before) - set(after) == {"kernel/trace.c"}
+
+    store.lay_out(base, folder, index, made)
+    back = files(folder)
+    assert {path: about[0] for path, about in back.items()} == {
+        path: about[0] for path, about in before.items()
+    }
+    assert not (folder / "arch").exists()
+    assert back["Makefile"][1] == OLD
+    assert back["kernel/kprobes.c"][1] > OLD  # newer than any object made of the other point
+
+
+def test_a_hostile_link_is_laid_out_and_not_followed(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("old\n")
+    secret_time = secret.stat().st_mtime
+    target = f"{secret}\n\\ No newline at end of file\n"
+    made = patched(store, base, NEW.format("link", "120000").replace("+new\n", f"+{target}"))
+    folder = tmp_path / "src"
+    store.lay_out(made, folder, tmp_path / "index", None)
+    assert (folder / "link").readlink() == secret
+    gone = "diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n+++ /dev/null\n"
+    gone += f"@@ -1 +0,0 @@\n-{target}"
+    overwritten = patched(store, made, gone + NEW.format("link", "100644"))
+    store.lay_out(overwritten, folder, tmp_path / "index", made)
+    assert (folder / "link").read_text() == "new\n"
+    assert (secret.read_text(), secret.stat().st_mtime) == ("old\n", secret_time)
