@@ -226,7 +226,7 @@ def _single(
         return Judgement(Status.MISS, _silence(seen), tuple(cases))
     if seen.outcome is Outcome.ERROR or (seen.outcome is None and seen.reason):
         return Judgement(Status.ERROR, seen.reason or "the scenario could not run", tuple(cases))
-    if not seen.intact:
+    if seen.outcome is None or not seen.intact:
         return Judgement(Status.ERROR, "protocol: lines of the scenario are missing", tuple(cases))
     faults = [
         Fault(Kind.CASE, case.name, f"{case.name}: {case.reason or 'not ok'}", case.name)

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farm.records import Crash, Observation, Purpose, Test
 from farm.verdicts.judge import Fault, Judgement, Kind, Need, controls, judge
@@ -281,6 +283,57 @@ def test_controls_are_told_apart_from_the_test() -> None:
     newest = controls(made(DONE, bad, control, state=PRESENT), SCENARIO)
     assert newest is not None
     assert newest.status is PASS
+
+
+# Whatever a guest says.
+
+COUNTS = st.dictionaries(
+    st.sampled_from(["hits", "restored", "jumps", "x"]), st.integers(-1, 12), max_size=4
+)
+ANY_CASE = st.builds(
+    Case, st.sampled_from(["s.a", "s.b"]), st.booleans(), st.booleans(), st.none() | st.text()
+)
+ANYTHING = st.builds(
+    Observation,
+    purpose=st.sampled_from([Purpose.TEST, Purpose.CONFIRM]),
+    ending=st.sampled_from(sorted(set(Ending) - {Ending.MACHINE_DIED})),
+    outcome=st.none() | st.sampled_from(sorted(Outcome)),
+    reason=st.none() | st.text(),
+    intact=st.booleans(),
+    cases=st.lists(ANY_CASE, max_size=3).map(tuple),
+    open_case=st.none() | st.just("s.c"),
+    evidence=COUNTS,
+    crash=st.none() | st.just(CRASH.crash),
+    before_start=st.booleans(),
+)
+
+
+@given(
+    st.lists(ANYTHING, min_size=1, max_size=4),
+    st.sampled_from(sorted(FeatureState)),
+    st.sampled_from([None, GOOD, BAD]),
+    st.lists(COUNTS, max_size=2),
+)
+def test_silence_is_no_pass_and_only_the_kernel_fails(
+    seen: list[Observation],
+    state: FeatureState,
+    control: Judgement | None,
+    before: list[dict[str, int]],
+) -> None:
+    found = judge(made(*seen, state=state), SCENARIO, control, before, 0)
+    first = seen[0]
+    if found.status is PASS:
+        assert (first.outcome, first.intact, first.crash) == (Outcome.DONE, True, None)
+        assert any(case.ok and not case.skip for case in first.cases)
+        assert all(case.ok or case.skip for case in first.cases)
+        assert all(check.holds(first.evidence) for check in SCENARIO.checks(state))
+    if found.status is FAIL:
+        spoke = [one for one in seen if one.crash or (one.intact and one.outcome is not None)]
+        assert spoke or (control is GOOD and len(seen) > 1)
+        assert found.faults
+    assert bool(found.faults) == (found.status is FAIL)
+    assert set(found.confirmed) <= set(found.faults)
+    assert found.need is not Need.CONFIRM or found.runs < 3
 
 
 # Measurements.

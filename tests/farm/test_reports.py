@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from rich.console import Console
 
@@ -117,6 +119,13 @@ def test_nobody_else_s_text_is_markup_or_commands_the_terminal() -> None:
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "\u202e" not in shown
+
+
+@given(st.text())
+def test_any_text_is_shown_on_one_line_of_printable_characters(said: str) -> None:
+    shown = text.foreign(said).plain
+    assert shown.isprintable()
+    assert said.isprintable() <= (shown == said)
 
 
 def test_a_hostile_series_is_shown_as_text(
