@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from farm import planner, profiles, schedule
+from farm import issues, planner, profiles, schedule, selftest
 from farm.db import claims
 from farm.db.database import Database
 from farm.db.models import RunRow
@@ -36,13 +36,17 @@ LAB = "laptop"
 
 @dataclass(frozen=True)
 class Judged:
-    """A run with what it means; ``refused`` says what is wrong with its input."""
+    """A run with what it means; ``refused`` says what is wrong with its input.
+
+    Of a self test ``canaries`` says what became of each.
+    """
 
     run: Run
     assessment: Assessment
     verdict: str | None
     reason: str | None
     refused: str | None
+    canaries: tuple[selftest.Result, ...] | None = None
 
 
 class App:
@@ -51,6 +55,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.scenarios = scenario.load_all()
+        self.issues = issues.load_all(settings.configs / "issues")
 
     @cached_property
     def database(self) -> Database:
@@ -86,7 +91,7 @@ class App:
         names = {node.kind for node in nodes.values()}
         kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
         models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
-        host = Host(data.profile, nodes, models, self.scenarios)
+        host = Host(data.profile, nodes, models, self.scenarios, self.issues)
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)
@@ -114,8 +119,11 @@ class App:
             refused = schedule.refusal(session, row.id)
         effects = Host(profile, {}, {}, self.scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        assessment = assess(run, self.scenarios, effects, enabling)
-        return Judged(run, assessment, row.verdict, row.reason, refused)
+        assessment = assess(run, self.scenarios, effects, enabling, self.issues)
+        results = None
+        if request.canaries:
+            results = selftest.evaluate(run, request, assessment.judgements, self.issues)
+        return Judged(run, assessment, row.verdict, row.reason, refused, results)
 
     def plan(
         self, manifest: Manifest, tree: Path | None, flags: Flags, profile: str, lab: str

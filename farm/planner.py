@@ -8,7 +8,7 @@ silently, and what is left out is listed with the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from farm.profiles import Lab, NodeData, Profile
@@ -21,7 +21,7 @@ from workers import kconfig, toolchain
 from workers.errors import UserError
 from workers.kconfig import Config, Symbol
 from workers.payload import SHELL_ARCH
-from workers.prepare import run_tool
+from workers.prepare import Plant, run_tool
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Flags:
     configs: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
+    plants: tuple[Plant, ...] = ()
     reuse: bool = True
     sandbox: bool = True
 
@@ -51,6 +52,31 @@ class Request:
     not_tested: tuple[tuple[str, str], ...]
     reuse: bool
     sandbox: bool
+    plants: tuple[Plant, ...] = ()
+    canaries: tuple[Canary, ...] = ()
+
+    def scenarios_of(self, point: int) -> tuple[str, ...]:
+        """Return the scenarios that a point is tested with: a canary's, or all of the run's."""
+        if not self.canaries or point == 0:
+            return self.scenarios
+        wanted = self.canaries[point - 1].caught_by
+        return tuple(name for name in self.scenarios if not wanted or name in wanted)
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A recipe that a self test plants: a fault to be caught, or the cure of a known issue.
+
+    ``caught_by`` are the scenarios that are meant to catch it (empty: all), ``needs`` capabilities
+    of the node without which it can't be seen.
+    """
+
+    path: Path
+    name: str
+    title: str
+    caught_by: tuple[str, ...]
+    needs: tuple[str, ...]
+    cures: str | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +106,8 @@ def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Req
         cells=cells,
         nodes=nodes,
         scenarios=scenarios,
-        features=manifest.features,
+        features=shifted(manifest.features, flags.plants),
+        plants=flags.plants,
         not_tested=tuple(not_tested),
         reuse=flags.reuse,
         sandbox=flags.sandbox,
@@ -158,6 +185,14 @@ def _excludes(exclude: Exclude, cell: Cell) -> bool:
     return all(wanted in (None, found) for wanted, found in pairs)
 
 
+def known_scenarios(names: Sequence[str], known: Mapping[str, Scenario]) -> tuple[str, ...]:
+    """Return names that all are scenarios; UserError lists the known ones."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown scenario {name!r}", f"known: {', '.join(known)}")
+    return tuple(names)
+
+
 def _scenarios(
     manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
 ) -> tuple[str, ...]:
@@ -166,9 +201,7 @@ def _scenarios(
     One that this farm does not have yet is said to be not tested.
     """
     known = ", ".join(data.scenarios)
-    for name in flags.scenarios:
-        if name not in data.scenarios:
-            raise UserError(f"unknown scenario {name!r}", f"known: {known}")
+    known_scenarios(flags.scenarios, data.scenarios)
     for number, name in enumerate(manifest.scenarios):
         if name not in data.scenarios:
             place = manifest.where(f"scenarios[{number}]")
@@ -187,6 +220,18 @@ def _chosen(
         if name not in allowed:
             raise UserError(f"there is no {what} {name!r} {where}", f"known: {', '.join(allowed)}")
     return tuple(dict.fromkeys(wanted or allowed))
+
+
+def shifted(features: Sequence[Feature], plants: Sequence[Plant]) -> tuple[Feature, ...]:
+    """Return the features with their points counted in the planted series."""
+    return tuple(
+        replace(
+            feature,
+            introduced_by=feature.introduced_by
+            + sum(plant.at < feature.introduced_by for plant in plants),
+        )
+        for feature in features
+    )
 
 
 # What a point may be expected to have.
@@ -235,6 +280,14 @@ def skip_reason(
     if scenario.smp > cpus:
         return f"not observable here: it needs {scenario.smp} CPUs, the boot has {cpus}"
     return None
+
+
+def canary_skip(request: Request, point: int, node: NodeData) -> str | None:
+    """Return why a canary can't be seen on a node; None when it can, and for all other points."""
+    if not request.canaries or point == 0:
+        return None
+    missing = set(request.canaries[point - 1].needs) - node.node.capabilities
+    return f"not observable here: the node has no {', '.join(sorted(missing))}" if missing else None
 
 
 def seconds(request: Request, patches: int, profile: Profile) -> float:

@@ -82,7 +82,13 @@ class Worker:
             request = self._request(session, claim.run)
         series = manifest.load(request.manifest)
         result = prepare(
-            PrepareRequest(series, request.tree, claim.run),
+            PrepareRequest(
+                series,
+                request.tree,
+                claim.run,
+                plants=request.plants,
+                siblings=tuple(canary.path for canary in request.canaries),
+            ),
             self.builder.store,
             self.settings.cache / "downloads",
             cancel,
@@ -101,9 +107,9 @@ class Worker:
             row = session.get_one(BuildRow, claim.spec["build"])
             run = load_run(session, session.get_one(RunRow, claim.run), 0)
         point = run.points[row.point]
-        parent = run.points[row.point - 1] if row.point else None
+        parent = None if point.made_from is None else run.points[point.made_from]
         lane_done = [one for one in run.builds if one.cell.name == claim.lane]
-        before = next((one.result for one in lane_done if one.point == row.point - 1), None)
+        before = next((one.result for one in lane_done if one.point == point.made_from), None)
         config = kconfig.load(self.settings.configs / "kernel", row.config, row.arch)
         folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
         asked = BuildRequest(

@@ -17,14 +17,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from farm import selftest
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
-from farm.planner import Request, feature_state, skip_reason
+from farm.issues import Issue, recognise
+from farm.planner import Request, canary_skip, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
 from farm.records import Build, Purpose, Run, Test
-from farm.verdicts.judge import Need
+from farm.verdicts.judge import Judgement, Need
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
 from stress.scenario import Clock, Scenario
@@ -58,6 +60,7 @@ class Host:
     nodes: Mapping[str, NodeData]
     models: Mapping[str, str]
     scenarios: Mapping[str, Scenario]
+    issues: tuple[Issue, ...] = ()
 
     @property
     def effects(self) -> Effects:
@@ -95,6 +98,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
                 tree=point.tree,
                 chain=point.chain,
                 reason=point.reason,
+                parent=point.parent,
             )
         )
     for cell in request.cells:
@@ -136,7 +140,9 @@ def advance(session: Session, row: RunRow, host: Host) -> None:
     open_jobs = select(JobRow).where(JobRow.run_id == row.id, JobRow.state.in_(claims.UNFINISHED))
     if session.scalars(open_jobs.limit(1)).first() is not None:
         return
-    if _add_follow_ups(session, row, run, host, jobs):
+    # In a self test a known issue is what a canary may be: it has to be seen twice like any other.
+    known = () if request.canaries else host.issues
+    if _add_follow_ups(session, row, run, known, host, jobs):
         return
     _conclude(session, row, run, request, host)
 
@@ -168,12 +174,14 @@ def _add_tests(
         if build.arch not in host.nodes[node].arches:
             continue
         for clock in host.profile.clocks:
-            for name in request.scenarios:
+            for name in request.scenarios_of(build.point):
                 scenario = host.scenarios[name]
                 if clock not in scenario.clocks:
                     continue
                 position += 1
-                skip = skip_reason(scenario, build.arch, clock, host.nodes[node], result.symbols)
+                skip = canary_skip(request, build.point, host.nodes[node]) or skip_reason(
+                    scenario, build.arch, clock, host.nodes[node], result.symbols
+                )
                 reuse = _reuse_key(result, scenario, clock, host, node)
                 test = TestRow(
                     id=f"{row.id}.{build.id}.{position}",
@@ -249,7 +257,12 @@ def _add_boots(session: Session, row: RunRow, run: Run, host: Host, jobs: Sequen
 
 
 def _add_follow_ups(
-    session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]
+    session: Session,
+    row: RunRow,
+    run: Run,
+    issues: Sequence[Issue],
+    host: Host,
+    jobs: Sequence[JobRow],
 ) -> bool:
     """Queue what judgements ask for: another run of a fault, or a control; True if there was any.
 
@@ -279,7 +292,7 @@ def _add_follow_ups(
                 if found is None:
                     continue
                 target = (_build_of(run, found), found)
-            elif _is_old(run, build, test, judgements):
+            elif _is_old(run, build, test, judgements, issues):
                 continue
             if target[1].id in _given_up(jobs, purpose):
                 continue
@@ -288,11 +301,21 @@ def _add_follow_ups(
     return added
 
 
-def _is_old(run: Run, build: Build, test: Test, judgements: Mapping[str, Any]) -> bool:
-    """Whether the point before shows the same faults: then nothing hangs on seeing them again."""
+def _is_old(
+    run: Run,
+    build: Build,
+    test: Test,
+    judgements: Mapping[str, Judgement],
+    issues: Sequence[Issue],
+) -> bool:
+    """Whether the point before shows the same faults, or all of them are known issues.
+
+    Then nothing hangs on seeing them again.
+    """
     before = next((judgements[one.id] for one in earlier(run, build, test)), None)
-    faults = judgements[test.id].faults
-    return before is not None and bool(faults) and set(faults) <= set(before.faults)
+    old = set(before.faults) if before is not None else set()
+    faults = [fault for fault in judgements[test.id].faults if not recognise(fault, issues)]
+    return bool(judgements[test.id].faults) and set(faults) <= old
 
 
 def _build_of(run: Run, test: Test) -> Build:
@@ -310,9 +333,14 @@ def _given_up(jobs: Sequence[JobRow], purpose: Purpose) -> frozenset[str]:
 
 
 def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: Host) -> None:
-    enabling = frozenset(feature.introduced_by for feature in request.features)
-    assessment = assess(run, host.scenarios, host.effects, enabling)
-    row.verdict, row.reason = assessment.verdict.value, assessment.reason
+    if request.canaries:
+        results = selftest.evaluate(run, request, judge_all(run, host.scenarios), host.issues)
+        verdict, row.reason = selftest.verdict(results)
+    else:
+        enabling = frozenset(feature.introduced_by for feature in request.features)
+        assessment = assess(run, host.scenarios, host.effects, enabling, host.issues)
+        verdict, row.reason = assessment.verdict, assessment.reason
+    row.verdict = verdict.value
     if not run.points:
         row.reason = _last_words(session, row.id)
     row.state, row.finished = FINISHED, session.scalar(select(database_now()))

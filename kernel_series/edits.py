@@ -89,7 +89,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named list of edits: a canary, a cure, an adjustment, a way to force a feature on."""
+    """A named list of edits: a canary, a cure, an adjustment, a way to force a feature on.
+
+    ``cures`` names the known issue that a cure is the fix of.
+    """
 
     path: Path
     name: str
@@ -99,12 +102,14 @@ class Recipe:
     needs: tuple[str, ...] = ()
     caught_by: tuple[str, ...] = ()
     shows: str = ""
+    cures: str | None = None
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read an edit recipe. Raises SeriesError."""
     root = document.load(path)
-    keys = root.mapping(("name", "title", "edits"), ("source", "needs", "caught-by", "shows"))
+    optional = ("source", "needs", "caught-by", "shows", "cures")
+    keys = root.mapping(("name", "title", "edits"), optional)
 
     def names(key: str) -> tuple[str, ...]:
         nodes = keys[key].items() if key in keys else ()
@@ -119,6 +124,7 @@ def load_recipe(path: Path) -> Recipe:
         needs=names("needs"),
         caught_by=names("caught-by"),
         shows=keys["shows"].text() if "shows" in keys else "",
+        cures=keys["cures"].name() if "cures" in keys else None,
     )
 
 

@@ -6,16 +6,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from kernel_series import edits
 from kernel_series.content import Content
+from kernel_series.errors import RecipeMisfit
 from kernel_series.manifest import Manifest
 from kernel_series.run import NOT_FOUND, Ran
 from kernel_series.series import read_series
 from workers import process
 from workers.bases import import_base
+from workers.errors import UserError
 from workers.process import Cancel
 from workers.requests import Point
 from workers.trees import ApplyFailure, TreeStore
@@ -24,13 +27,27 @@ SOURCE_LIMITS = process.Limits(seconds=300.0)
 
 
 @dataclass(frozen=True)
+class Plant:
+    """An edit recipe that is planted on top of point ``at``."""
+
+    recipe: Path
+    at: int
+
+
+@dataclass(frozen=True)
 class PrepareRequest:
-    """Put a series into the store. ``tree`` is a repository that takes the place of the manifest's;
-    ``name`` is what its points are kept under."""
+    """Put a series into the store.
+
+    ``tree`` is a repository that takes the place of the manifest's; ``name`` is what its points are
+    kept under. ``plants`` are recipes that become points of their own. With ``siblings`` the
+    series' last point is the base instead, and each recipe by itself a point on top of it.
+    """
 
     manifest: Manifest
     tree: Path | None
     name: str
+    plants: tuple[Plant, ...] = ()
+    siblings: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,14 +101,20 @@ def prepare(
     start = base.commit
     if content.base:
         start = store.commit_change(start, content.base, f"base of {manifest.title}")
-    points = list[Point]()
-    for point in _points(content, start, store):
-        cancel.check()
-        adjusted = _adjusted(point, adjusts, store)
-        points.append(_chained(adjusted, points[-1] if points else None))
-        if adjusted.commit is not None:
-            store.keep(f"runs/{request.name}/{point.index}", adjusted.commit)
-    return PrepareResult(base.title, tuple(points), content.notes)
+    points = [_adjusted(point, adjusts, store) for point in _points(content, start, store)]
+    cancel.check()
+    # From the last place on, so that the places named before it stay what they are.
+    for plant in sorted(request.plants, key=lambda one: -one.at):
+        points = planted(points, plant, store)
+    if request.siblings:
+        points = list(_siblings(points[-1], request.siblings, store))
+    chained = list[Point]()
+    for point in points:
+        before = chained[point.made_from] if point.made_from is not None else None
+        chained.append(_chained(point, before))
+        if point.commit is not None:
+            store.keep(f"runs/{request.name}/{point.index}", point.commit)
+    return PrepareResult(base.title, tuple(chained), content.notes)
 
 
 def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:
@@ -128,12 +151,61 @@ def _adjusted(point: Point, adjusts: Sequence[edits.Recipe], store: TreeStore) -
     return Point(point.index, point.subject, point.author, commit, store.tree(commit), None)
 
 
+def planted(points: Sequence[Point], plant: Plant, store: TreeStore) -> list[Point]:
+    """Return the points with one more behind point ``plant.at``; the later ones stand on top of it.
+
+    Raises SeriesError for a recipe that does not fit there.
+    """
+    if not 0 <= plant.at < len(points) or points[plant.at].commit is None:
+        raise UserError(
+            f"{plant.recipe}: there is no point {plant.at} to plant it on",
+            f"the points go from 0 to {len(points) - 1}",
+        )
+    below = points[plant.at]
+    made = _recipe_point(plant.recipe, plant.at + 1, below, store)
+    found = [*points[: plant.at + 1], made]
+    parent, reason = made.commit, ""
+    for before, point in pairwise(points[plant.at :]):
+        moved = replace(point, index=point.index + 1)
+        if parent is not None and before.commit is not None and point.commit is not None:
+            diff = store.diff(before.commit, point.commit)
+            again = store.commit_patch(parent, diff, f"{point.subject}\n") if diff else parent
+            parent, reason = (None, str(again)) if isinstance(again, ApplyFailure) else (again, "")
+        if parent is None or point.commit is None:
+            why = point.reason or reason or "a patch before it does not apply"
+            moved = replace(moved, commit=None, tree=None, reason=why)
+            parent, reason = None, ""
+        else:
+            moved = replace(moved, commit=parent, tree=store.tree(parent))
+        found.append(moved)
+    return found
+
+
+def _siblings(tip: Point, recipes: Sequence[Path], store: TreeStore) -> Iterator[Point]:
+    """Yield the tip as a base, and each recipe by itself on top of it."""
+    if tip.commit is None:
+        raise UserError(f"the series' last patch does not apply: {tip.reason}")
+    yield replace(tip, index=0)
+    for index, path in enumerate(recipes, start=1):
+        try:
+            point = _recipe_point(path, index, tip, store)
+        except RecipeMisfit as misfit:
+            recipe = edits.load_recipe(path)
+            point = Point(index, recipe.title, "", None, None, None, str(misfit))
+        yield replace(point, parent=0)
+
+
+def _recipe_point(path: Path, index: int, below: Point, store: TreeStore) -> Point:
+    recipe = edits.load_recipe(path)
+    tree = StoredTree(store, below.commit or "")
+    change = edits.apply(recipe.edits, tree, run_tool, str(path))
+    commit = store.commit_change(tree.commit, change, f"{recipe.title}\n")
+    return Point(index, recipe.title, "", commit, store.tree(commit), None)
+
+
 def _chained(point: Point, before: Point | None) -> Point:
     """Return the point with the digest over all trees up to it."""
     if point.tree is None:
         return point
     start = before.chain if before is not None and before.chain is not None else ""
-    chain = hashlib.sha256(f"{start} {point.tree}".encode()).hexdigest()
-    return Point(
-        point.index, point.subject, point.author, point.commit, point.tree, chain, point.reason
-    )
+    return replace(point, chain=hashlib.sha256(f"{start} {point.tree}".encode()).hexdigest())

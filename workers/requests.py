@@ -18,6 +18,7 @@ class Point:
 
     ``chain`` is a digest over the trees of this and all earlier points: what an incremental build
     depends on. A point whose patch did not apply has a reason and neither commit nor tree.
+    ``parent`` is the point it was made from; None for the one before.
     """
 
     index: int
@@ -27,6 +28,14 @@ class Point:
     tree: str | None
     chain: str | None
     reason: str | None = None
+    parent: int | None = None
+
+    @property
+    def made_from(self) -> int | None:
+        """Return the index of the point that this one was made from, None for the base."""
+        if self.index == 0:
+            return None
+        return self.index - 1 if self.parent is None else self.parent
 
 
 @dataclass(frozen=True)

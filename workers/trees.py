@@ -237,6 +237,13 @@ class TreeStore:
                 return _apply_failure(ran.stderr.decode(errors="replace"))
             return self._commit(index, parent, message)
 
+    def diff(self, old: str, new: str) -> bytes:
+        """Return what makes ``new`` of ``old``, as ``commit_patch`` takes it."""
+        ran = self.git(["diff", "--binary", "--no-renames", "--no-ext-diff", old, new, "--"])
+        if ran.status != 0:
+            raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
+        return ran.stdout
+
     def differences(self, old: str, new: str) -> tuple[Difference, ...]:
         """Return the files that differ in ``new``; deleted ones have no added lines."""
         words = ["-c", "core.quotePath=false", "diff", "--no-renames", "--no-color"]

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from farm import planner
+from farm import planner, selftest
 from farm.app import LAB, App
 from farm.cli import live
 from farm.dispatch.local import LocalDispatcher
@@ -37,6 +38,9 @@ Arches = Annotated[list[str] | None, typer.Option("--arch", help="only this arch
 Configs = Annotated[list[str] | None, typer.Option("--config", help="only this config")]
 Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node")]
 Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="only this scenario")]
+Plants = Annotated[
+    list[str] | None, typer.Option("--plant", help="CANARY@K: plant a fault on top of point K")
+]
 Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
 NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
 RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
@@ -60,6 +64,7 @@ def submit(
     config: Configs = None,
     node: Nodes = None,
     scenario: Scenarios = None,
+    plant: Plants = None,
     reuse: Reuse = True,
     no_sandbox: NoSandbox = False,
     as_json: AsJson = False,
@@ -71,18 +76,19 @@ def submit(
     """
     farm: App = context.obj
     found = load(series)
-    flags = _flags(arch, config, node, scenario, reuse, not no_sandbox)
+    flags = flags_of(arch, config, node, scenario, reuse, not no_sandbox)
+    flags = replace(flags, plants=selftest.plants(plant or ()))
     request, _ = farm.plan(found, _checked(tree), flags, profile, lab)
     # A patch that can't be read is bad input: nobody needs a run to learn that.
     planner.subjects(found, request.tree)
     run = farm.submit(found, request)
-    raise typer.Exit(_work(farm, run, as_json))
+    raise typer.Exit(work(farm, run, as_json))
 
 
 def resume(context: typer.Context, run: RunName = "latest", as_json: AsJson = False) -> None:
     """Go on with a run that was interrupted."""
     farm: App = context.obj
-    raise typer.Exit(_work(farm, farm.judged(run).run.id, as_json))
+    raise typer.Exit(work(farm, farm.judged(run).run.id, as_json))
 
 
 def plan(
@@ -100,7 +106,7 @@ def plan(
     """Say what a submission would do and how long it should take; touches nothing."""
     farm: App = context.obj
     found = load(series)
-    flags = _flags(arch, config, node, scenario, True, True)
+    flags = flags_of(arch, config, node, scenario, True, True)
     request, data = farm.plan(found, _checked(tree), flags, profile, lab)
     subjects = planner.subjects(found, request.tree)
     document = results.plan(found, request, data, subjects)
@@ -121,7 +127,7 @@ def _checked(tree: Path | None) -> Path | None:
     return tree
 
 
-def _flags(
+def flags_of(
     arch: list[str] | None,
     config: list[str] | None,
     node: list[str] | None,
@@ -129,6 +135,7 @@ def _flags(
     reuse: bool,
     sandbox: bool,
 ) -> Flags:
+    """Return what the command line narrows."""
     return Flags(
         arches=tuple(arch or ()),
         configs=tuple(config or ()),
@@ -139,7 +146,7 @@ def _flags(
     )
 
 
-def _work(farm: App, run: str, as_json: bool) -> int:
+def work(farm: App, run: str, as_json: bool) -> int:
     """Work a run off with its progress on the screen; returns the exit status."""
     console = Console(stderr=as_json)
     dispatcher = farm.dispatcher(run)

@@ -47,6 +47,7 @@ class PointRow(Base):
     tree: Mapped[str | None]
     chain: Mapped[str | None]
     reason: Mapped[str | None]
+    parent: Mapped[int | None]
 
 
 class BuildRow(Base):

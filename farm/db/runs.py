@@ -78,7 +78,16 @@ def pending_tests(session: Session, run: str) -> frozenset[str]:
 
 
 def _point(row: PointRow) -> Point:
-    return Point(row.index, row.subject, row.author, row.commit, row.tree, row.chain, row.reason)
+    return Point(
+        row.index,
+        row.subject,
+        row.author,
+        row.commit,
+        row.tree,
+        row.chain,
+        row.reason,
+        row.parent,
+    )
 
 
 def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:

@@ -20,7 +20,10 @@ SCHEMA = 1
 
 
 def document(judged: Judged) -> dict[str, Any]:
-    """Return the whole run; docs/schemas/results.json is its schema."""
+    """Return the whole run by docs/schemas/results.json, a self test by selftest.json."""
+    if judged.canaries is not None:
+        canaries = [asdict(result) for result in judged.canaries]
+        return {"schema": SCHEMA, "run": judged.run.id, "canaries": canaries}
     run, assessment = judged.run, judged.assessment
     return {
         "schema": SCHEMA,
@@ -45,7 +48,7 @@ def document(judged: Judged) -> dict[str, Any]:
                 "case": one.case,
                 "where": [asdict(where) for where in one.where],
                 "tests": list(one.tests),
-                "issue": None,
+                "issue": one.issue,
                 "first_bad": one.first_bad,
                 "confidence": one.confidence,
                 "introduced": one.introduced,
@@ -97,7 +100,7 @@ def new_warnings(run: Run, build: Build) -> int:
         (
             other.result
             for other in run.builds
-            if other.cell == build.cell and other.point == build.point - 1
+            if other.cell == build.cell and other.point == run.points[build.point].made_from
         ),
         None,
     )

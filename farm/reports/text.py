@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from farm import selftest
 from farm.app import Judged
 from farm.records import Build, Run, Test
 from farm.reports import results
@@ -32,11 +33,17 @@ STYLES: Mapping[str, str] = {
     "DONE": "green",
     "REGRESSION": "bold red",
     "INCONCLUSIVE": "bold yellow",
+    "caught": "green",
+    "missed": "bold red",
+    "invalid": "bold magenta",
+    "not-observable": "dim",
 }
 
 
 def run(judged: Judged) -> RenderableType:
     """Return a run: points, what a hit costs, regressions, what was not tested, the verdict."""
+    if judged.canaries is not None:
+        return _canaries(judged, judged.canaries)
     found, assessment = judged.run, judged.assessment
     parts: list[RenderableType] = [_heading(found), _points(found, assessment.judgements)]
     if (figures := _figures(found, assessment.judgements)) is not None:
@@ -86,6 +93,20 @@ def status(text: str) -> Text:
 def one_line(text: str) -> Text:
     """Return somebody else's text, cut off and not broken where its column is too narrow."""
     return Text(printable(text), no_wrap=True, overflow="ellipsis")
+
+
+def _canaries(judged: Judged, results: Sequence[selftest.Result]) -> RenderableType:
+    """Return what became of each planted fault: which case caught it, and how that showed."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("canary", "result", "case", "how"):
+        table.add_column(name)
+    table.add_column("seconds", justify="right")
+    for one in results:
+        row = (one_line(one.case or ""), one_line(one.how), f"{one.seconds:.0f}")
+        table.add_row(foreign(one.name), status(one.result.value), *row)
+    verdict = judged.verdict or "INCONCLUSIVE"
+    last = Text.assemble(status(verdict), f"  {judged.reason or 'not finished'}")
+    return Group(_heading(judged.run), table, last)
 
 
 def _heading(found: Run) -> RenderableType:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from farm.issues import Issue, recognise
 from farm.records import Build, Cell, Run, Test
 from farm.verdicts.judge import Fault, Judgement, Kind, controls, evidence, judge
 from stress.measurement import Measurement
@@ -47,6 +48,7 @@ class Regression:
     """One fault, with the first point that shows it.
 
     ``introduced``: True, False (an enabling patch only made it visible) or None (not known).
+    ``issue`` is the known issue that it is.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Regression:
     first_bad: int
     confidence: float
     introduced: bool | None
+    issue: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,16 @@ class _Seen:
 
 
 def assess(
-    run: Run, scenarios: Mapping[str, Scenario], effects: Effects, enabling: frozenset[int]
+    run: Run,
+    scenarios: Mapping[str, Scenario],
+    effects: Effects,
+    enabling: frozenset[int],
+    issues: Sequence[Issue] = (),
 ) -> Assessment:
     """Judge every test, find the regressions, and give the verdict.
 
     ``enabling`` are the points whose patch switches a feature on: what shows there first may have
-    been there, unseen, before.
+    been there, unseen, before. Faults that are known ``issues`` are listed and do not count.
     """
     judgements = judge_all(run, scenarios)
     seen = [
@@ -112,8 +119,8 @@ def assess(
         *_testing(run, judgements),
         *_measuring(run, judgements, effects),
     ]
-    regressions = tuple(_merged(seen, enabling))
-    verdict, reason = _verdict(run, judgements, regressions)
+    regressions = tuple(_merged(seen, enabling, issues))
+    verdict, reason = _verdict(run, judgements, regressions, issues)
     return Assessment(verdict, reason, judgements, regressions)
 
 
@@ -131,10 +138,19 @@ def judge_all(run: Run, scenarios: Mapping[str, Scenario]) -> dict[str, Judgemen
 
 
 def earlier(run: Run, build: Build, test: Test) -> Iterator[Test]:
-    """Yield the same test on earlier points of the cell, the nearest first."""
-    for other in sorted(run.builds, key=lambda one: -one.point):
-        if other.cell == build.cell and other.point < build.point:
-            yield from (one for one in other.tests if one.key == test.key)
+    """Yield the same test on the points that a point was made from, the nearest first."""
+    builds = {other.point: other for other in run.builds if other.cell == build.cell}
+    for point in ancestors(run, build.point):
+        if point in builds:
+            yield from (one for one in builds[point].tests if one.key == test.key)
+
+
+def ancestors(run: Run, point: int) -> Iterator[int]:
+    """Yield the points that a point was made from, the nearest first."""
+    before = run.points[point].made_from
+    while before is not None:
+        yield before
+        before = run.points[before].made_from
 
 
 def _control(run: Run, build: Build, test: Test, scenario: Scenario) -> Judgement | None:
@@ -233,7 +249,9 @@ def _slower(old: Measurement, new: Measurement, least: float) -> bool:
     return new.value - old.value > max(least * abs(old.value), 3 * (old.mad + new.mad))
 
 
-def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regression]:
+def _merged(
+    seen: Iterable[_Seen], enabling: frozenset[int], issues: Sequence[Issue]
+) -> Iterator[Regression]:
     """Put the same fault in several cells together; the first point that shows it leads.
 
     What the base has is no patch's doing, and what a patch brings back is the patch's.
@@ -247,9 +265,11 @@ def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regress
         # An enabling patch may have brought a fault or only made it visible: not known without more
         # runs.
         unknown = not old and first.point in enabling and fault.kind not in PLAIN
+        issue = recognise(fault, issues)
+        state = State.ONGOING if old else State.NEW if confirmed else State.FLAKY
         yield Regression(
             id=hashlib.sha256(f"{fault.kind} {fault.key}".encode()).hexdigest()[:12],
-            state=State.ONGOING if old else State.NEW if confirmed else State.FLAKY,
+            state=state if issue is None else State.KNOWN,
             kind=fault.kind,
             title=fault.title,
             case=fault.case,
@@ -258,11 +278,15 @@ def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regress
             first_bad=first.point,
             confidence=round(max(one.confidence for one in group if one.point == first.point), 3),
             introduced=None if unknown else not old,
+            issue=None if issue is None else issue.id,
         )
 
 
 def _verdict(
-    run: Run, judgements: Mapping[str, Judgement], regressions: tuple[Regression, ...]
+    run: Run,
+    judgements: Mapping[str, Judgement],
+    regressions: tuple[Regression, ...],
+    issues: Sequence[Issue],
 ) -> tuple[Verdict, str]:
     # A fault without any earlier result to compare with is nobody's yet.
     new = [one for one in regressions if one.state is State.NEW and one.confidence > 0]
@@ -273,12 +297,14 @@ def _verdict(
         if one.state is State.FLAKY:
             seen = f"seen once and not again: {one.title}"
             return Verdict.INCONCLUSIVE, f"point {one.first_bad}: {seen}"
-    for trouble in _inconclusive(run, judgements):
+    for trouble in _inconclusive(run, judgements, issues):
         return Verdict.INCONCLUSIVE, trouble
     return Verdict.PASS, f"{len(run.points)} points, no new fault"
 
 
-def _inconclusive(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[str]:
+def _inconclusive(
+    run: Run, judgements: Mapping[str, Judgement], issues: Sequence[Issue]
+) -> Iterator[str]:
     """Yield what is missing for a verdict, the base's own faults first."""
     for cell, builds in _by_cell(run).items():
         for build in builds:
@@ -289,6 +315,8 @@ def _inconclusive(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[str
                 yield f"{place}: {build.result.reason}"
             for test in build.tests:
                 verdict = judgements[test.id]
+                if verdict.faults and all(recognise(one, issues) for one in verdict.faults):
+                    continue
                 if verdict.status not in (Status.PASS, Status.SKIP):
                     yield f"{place}: {test.scenario} is {verdict.status}: {verdict.reason}"
     if not run.builds:

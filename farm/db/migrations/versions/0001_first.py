@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("tree", sa.String(), nullable=True),
         sa.Column("chain", sa.String(), nullable=True),
         sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("parent", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(
             ["run_id"],
             ["runs.id"],

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Known faults: data files by which a fault is recognised; it is listed, and does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from farm.verdicts.judge import Fault, Kind
+from workers.errors import UserError
+
+
+@dataclass(frozen=True)
+class Issue:
+    """A known fault. ``match`` is a pattern for the fault's case, or its title where it has none.
+
+    In a pattern ``*`` stands for anything. ``fixed_by`` is the commit that fixed it upstream.
+    """
+
+    id: str
+    title: str
+    kinds: tuple[Kind, ...]
+    match: tuple[str, ...]
+    fixed_by: str | None
+
+    def matches(self, fault: Fault) -> bool:
+        """Whether a fault is this one."""
+        return fault.kind in self.kinds and any(
+            fnmatchcase(fault.case or fault.title, pattern) for pattern in self.match
+        )
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    kinds: tuple[Kind, ...] = Field(min_length=1)
+    match: tuple[str, ...] = Field(min_length=1)
+    fixed_by: str | None = Field(alias="fixed-by")
+    seen_in: str = Field(alias="seen-in")
+
+
+def load_all(folder: Path) -> tuple[Issue, ...]:
+    """Return the known issues of a folder; UserError names the file that is not one."""
+    return tuple(_load(path) for path in sorted(folder.glob("*.yml")))
+
+
+def recognise(fault: Fault, issues: Iterable[Issue]) -> Issue | None:
+    """Return the known issue that a fault is, if there is one."""
+    return next((issue for issue in issues if issue.matches(fault)), None)
+
+
+def _load(path: Path) -> Issue:
+    try:
+        file = _File.model_validate(yaml.safe_load(path.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
+    return Issue(path.stem, file.title, file.kinds, file.match, file.fixed_by)

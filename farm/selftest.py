@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Does the suite catch what it is meant to catch? Canaries are faults planted on purpose.
+
+A self test is a run whose base is a series' last point, with one point for each canary, all made
+from that base. A canary is caught when a case that passes on the base fails twice on it, or when it
+crashes twice. A cure is the fix of a known issue of the base: its case has to fail on the base and
+to pass with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import kernel_series
+from farm.issues import Issue
+from farm.planner import Canary, Request
+from farm.records import Build, Run
+from farm.verdicts.judge import Fault, Judgement, Kind
+from farm.verdicts.regressions import Verdict
+from kernel_series import edits
+from workers.errors import UserError
+from workers.prepare import Plant
+from workers.status import Status, worst
+
+SHIPPED = Path(kernel_series.__file__).parent
+FOLDERS = ("canaries", "cures")
+
+
+class Caught(StrEnum):
+    """What became of a canary."""
+
+    CAUGHT = "caught"
+    MISSED = "missed"
+    INVALID = "invalid"
+    NOT_OBSERVABLE = "not-observable"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One canary: what became of it, by which case, how that showed, and the base's status in it.
+
+    ``seconds`` are those of its build and its boots.
+    """
+
+    name: str
+    result: Caught
+    case: str | None
+    how: str
+    control: Status
+    seconds: float
+
+
+def find(names: Sequence[str]) -> tuple[Canary, ...]:
+    """Return canaries by the names of shipped ones, by files or by folders; without, all shipped.
+
+    Raises UserError for an unknown name, SeriesError for a file that is no recipe.
+    """
+    shipped = {
+        path.stem: path for folder in FOLDERS for path in sorted((SHIPPED / folder).glob("*.yml"))
+    }
+    paths = list[Path]()
+    for name in names or shipped:
+        if name in shipped:
+            paths.append(shipped[name])
+        elif Path(name).is_dir():
+            paths += sorted(Path(name).glob("*.yml"))
+        elif Path(name).is_file():
+            paths.append(Path(name))
+        else:
+            known = ", ".join(shipped) or "none is shipped"
+            raise UserError(f"unknown canary {name!r}", f"name a file, a folder or one of: {known}")
+    return tuple(_canary(path.resolve()) for path in paths)
+
+
+def plants(words: Sequence[str]) -> tuple[Plant, ...]:
+    """Return what ``--plant CANARY@K`` asks for; UserError for anything else."""
+    found = list[Plant]()
+    for word in words:
+        name, separator, at = word.rpartition("@")
+        if not separator or not at.isdecimal():
+            raise UserError(f"--plant {word}: not of the form CANARY@K", "K is a point's number")
+        found += [Plant(canary.path, int(at)) for canary in find([name])]
+    return tuple(found)
+
+
+def _canary(path: Path) -> Canary:
+    recipe = edits.load_recipe(path)
+    return Canary(path, recipe.name, recipe.title, recipe.caught_by, recipe.needs, recipe.cures)
+
+
+def evaluate(
+    run: Run, request: Request, judgements: Mapping[str, Judgement], issues: Sequence[Issue]
+) -> tuple[Result, ...]:
+    """Return what became of each canary of a run."""
+    return tuple(
+        _evaluate(run, index, canary, judgements, issues)
+        for index, canary in enumerate(request.canaries, start=1)
+    )
+
+
+def verdict(results: Sequence[Result]) -> tuple[Verdict, str]:
+    """Return the verdict on the suite: PASS when everything that could be seen here was caught."""
+    for result in results:
+        if result.result in (Caught.MISSED, Caught.INVALID):
+            kind = Verdict.INCONCLUSIVE if result.control is Status.MISS else Verdict.REGRESSION
+            return kind, f"{result.name} {result.result}: {result.how}"
+    caught = sum(result.result is Caught.CAUGHT for result in results)
+    return Verdict.PASS, f"{caught} of {len(results)} caught, the others not observable here"
+
+
+def _evaluate(
+    run: Run,
+    index: int,
+    canary: Canary,
+    judgements: Mapping[str, Judgement],
+    issues: Sequence[Issue],
+) -> Result:
+    builds = [build for build in run.builds if build.point == index]
+    tests = [test for build in builds for test in build.tests]
+    seconds = sum(build.result.seconds for build in builds if build.result is not None)
+    seconds += sum(seen.seconds for test in tests for seen in test.observations)
+    base = {
+        (build.cell, test.key): judgements[test.id]
+        for build in run.builds
+        if build.point == 0
+        for test in build.tests
+    }
+    control = worst(
+        base[build.cell, test.key].status
+        for build in builds
+        for test in build.tests
+        if (build.cell, test.key) in base
+    )
+
+    def result(caught: Caught, how: str, case: str | None = None) -> Result:
+        return Result(canary.name, caught, case, how, control, round(seconds, 1))
+
+    if (reason := run.points[index].reason) is not None:
+        return result(Caught.INVALID, reason)
+    if (trouble := _build_trouble(builds)) is not None:
+        return result(Caught.INVALID, trouble)
+    if all(judgements[test.id].status is Status.SKIP for test in tests):
+        reasons = [judgements[test.id].reason or "" for test in tests]
+        return result(Caught.NOT_OBSERVABLE, reasons[0] if reasons else "no scenario applies")
+    pairs = [
+        (judgements[test.id], base.get((build.cell, test.key)))
+        for build in builds
+        for test in build.tests
+    ]
+    if canary.cures is not None:
+        return _cured(canary.cures, pairs, issues, result)
+    for found, before in pairs:
+        for fault in found.confirmed:
+            if fault.kind is Kind.BOOT or fault.title.startswith("boot:"):
+                return result(Caught.INVALID, f"does not boot: {fault.title}")
+            if before is not None and _passes(before, fault):
+                return result(Caught.CAUGHT, fault.title, fault.case)
+    return result(Caught.MISSED, _why_missed(found for found, _ in pairs))
+
+
+def _build_trouble(builds: Sequence[Build]) -> str | None:
+    for build in builds:
+        if build.result is None:
+            return "it was not built"
+        if build.result.status is not Status.PASS:
+            return build.result.reason or "does not build"
+    return None
+
+
+def _passes(control: Judgement, fault: Fault) -> bool:
+    """Whether the base has the failing case as PASS; of a crash, whether it shows none like it.
+
+    Evidence that holds leaves no case behind: there the whole test has to be PASS.
+    """
+    if fault.kind is Kind.CRASH:
+        return fault not in control.faults
+    if fault.kind is Kind.EVIDENCE:
+        return control.status is Status.PASS
+    return any(case.name == fault.case and case.status is Status.PASS for case in control.cases)
+
+
+def _cured(
+    name: str,
+    pairs: Sequence[tuple[Judgement, Judgement | None]],
+    issues: Sequence[Issue],
+    result: Callable[..., Result],
+) -> Result:
+    issue = next((one for one in issues if one.id == name), None)
+    if issue is None:
+        return result(Caught.INVALID, f"there is no known issue {name}")
+    for found, before in pairs:
+        sick = [fault for fault in before.faults if issue.matches(fault)] if before else []
+        for fault in sick:
+            healed = any(
+                case.name == fault.case and case.status is Status.PASS for case in found.cases
+            )
+            if healed and not any(issue.matches(one) for one in found.faults):
+                return result(Caught.CAUGHT, f"without it: {fault.title}", fault.case)
+            return result(Caught.MISSED, f"still there: {fault.title}", fault.case)
+    return result(Caught.MISSED, "the base does not show the issue")
+
+
+def _why_missed(judgements: Iterable[Judgement]) -> str:
+    found = list(judgements)
+    for one in found:
+        if one.status not in (Status.PASS, Status.SKIP):
+            return f"{one.status}: {one.reason}"
+    return f"all {sum(len(one.cases) for one in found)} cases passed or were skipped"
