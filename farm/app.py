@@ -23,24 +23,26 @@ from farm.settings import Settings
 from farm.verdicts.regressions import Assessment, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
+from workers import machines
 from workers.build import Builder
 from workers.cache import Cache
 from workers.lane import host_jobs
-from workers.machines import accelerator, qemu
 from workers.sandbox import Sandbox
 from workers.trees import TreeStore
 
 LAB = "laptop"
+"""The lab that is used when none is named."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A run with what it means."""
+    """A run with what it means; ``refused`` says what is wrong with its input."""
 
     run: Run
     assessment: Assessment
     verdict: str | None
     reason: str | None
+    refused: str | None
 
 
 class App:
@@ -54,7 +56,7 @@ class App:
     def database(self) -> Database:
         return Database(self.settings.database)
 
-    def data(self, profile: str, lab: str = LAB) -> Data:
+    def data(self, profile: str, lab: str) -> Data:
         """Return the data files that planning looks at."""
         configs = self.settings.configs
         return Data(
@@ -79,21 +81,17 @@ class App:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         data = self.data(request.profile, request.lab)
         sandbox = Sandbox(request.sandbox)
-        program = next(iter(qemu.PROGRAMS.values()))
-        chosen = accelerator.choose(self.settings.cache / "accelerator.json", program, sandbox)
+        cache = self.settings.cache
         nodes = {node.name: node for node in data.lab.nodes}
-        models = {
-            name: f"{node.kind} {qemu.version(node.arches[0])} {chosen.name} {node.cpu}"
-            f" {node.cpus} CPUs {node.memory_mib} MiB"
-            for name, node in nodes.items()
-        }
+        names = {node.kind for node in nodes.values()}
+        kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
+        models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
         host = Host(data.profile, nodes, models, self.scenarios)
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)
             for node in data.lab.nodes:
                 claims.add_slot(session, schedule.node_slot(node.name), node.boots)
-        cache = self.settings.cache
         builder = Builder(
             store=TreeStore(cache / "trees.git"),
             sandbox=sandbox,
@@ -103,7 +101,7 @@ class App:
             ccaches=cache / "ccache",
             jobs=host_jobs(),
         )
-        worker = Worker(self.settings, self.database, host, builder, sandbox, chosen)
+        worker = Worker(self.settings, self.database, host, builder, kinds)
         return LocalDispatcher(worker, run)
 
     def judged(self, name: str) -> Judged:
@@ -113,15 +111,17 @@ class App:
             request = REQUEST.validate_python(row.request)
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)
+            refused = schedule.refusal(session, row.id)
         effects = Host(profile, {}, {}, self.scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        return Judged(run, assess(run, self.scenarios, effects, enabling), row.verdict, row.reason)
+        assessment = assess(run, self.scenarios, effects, enabling)
+        return Judged(run, assessment, row.verdict, row.reason, refused)
 
     def plan(
-        self, manifest: Manifest, tree: Path | None, flags: Flags, profile: str
+        self, manifest: Manifest, tree: Path | None, flags: Flags, profile: str, lab: str
     ) -> tuple[Request, Data]:
         """Return what a submission would come to; touches nothing."""
-        data = self.data(profile)
+        data = self.data(profile, lab)
         return planner.plan(manifest, tree, flags, data), data
 
     def close(self) -> None:

@@ -23,32 +23,36 @@ def observations(
     ended the boot is not blamed on it. Only where nothing began at all does the ending speak for
     them all.
     """
-    console = (request.folder / "console.log").read_bytes()
-    crashes = _by_scenario(
-        result.crashes, _markers(console), [one.name for one in request.scenarios]
-    )
     reports = {report.name: report for report in result.report.scenarios}
-    early = crashes.get(None)
+    last = list(reports)[-1:]
+    # Without its marks a console has no places; what ends a boot ends the scenario that began last.
+    markers = _markers((request.folder / "console.log").read_bytes()) or dict.fromkeys(last, 0)
+    crashes = _by_scenario(result.crashes, markers, [one.name for one in request.scenarios])
+    early = crashes.pop(None, None)
+    began = bool(reports or crashes)
     found = list[Observation]()
     for scenario in request.scenarios:
         report = reports.get(scenario.name)
         crash = crashes.get(scenario.name)
-        if report is None and crash is None and reports:
+        if found and began and report is None and crash is None:
             break
+        # A boot that went on to the next scenario did not end in this one.
+        passed = report is not None and (report.outcome is not None or [report.name] != last)
         found.append(
             _observation(
                 report,
                 purpose=purpose,
-                ending=Ending.FINISHED if report is not None and report.outcome else result.ending,
+                ending=Ending.FINISHED if passed else result.ending,
                 reason=result.report.reason,
                 crash=crash or early,
                 before_start=crash is None and early is not None,
                 result=result,
                 accelerator=accelerator,
+                cpus=request.cpus,
                 folder=request.folder,
             )
         )
-        early = None if reports else early
+        early = None if began else early
     return tuple(found)
 
 
@@ -62,6 +66,7 @@ def _observation(
     before_start: bool,
     result: BootResult,
     accelerator: str,
+    cpus: int,
     folder: Path,
 ) -> Observation:
     seen = Observation(
@@ -70,6 +75,7 @@ def _observation(
         reason=reason,
         crash=None if crash is None else _crash(crash),
         before_start=before_start,
+        cpus=cpus,
         seconds=result.seconds,
         accelerator=accelerator,
         command=result.command,

@@ -17,10 +17,10 @@ from kernel_series.manifest import ARCHES, Exclude, Feature, Manifest
 from kernel_series.series import read_series
 from kernel_series.sources.derive import load_derive
 from stress.scenario import Clock, FeatureState, Scenario
-from workers import kconfig
+from workers import kconfig, toolchain
 from workers.errors import UserError
 from workers.kconfig import Config, Symbol
-from workers.machines.qemu import PROGRAMS
+from workers.payload import SHELL_ARCH
 from workers.prepare import run_tool
 
 
@@ -69,7 +69,8 @@ def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Req
     """Return what a submission comes to; UserError names what is unknown and what is known."""
     not_tested = list[tuple[str, str]]()
     cells = _cells(manifest, flags, data, not_tested)
-    nodes = _chosen(flags.nodes, [node.name for node in data.lab.nodes], "node")
+    there = [node.name for node in data.lab.nodes]
+    nodes = _chosen(flags.nodes, there, "node", f"in lab {data.lab_name}")
     scenarios = _scenarios(manifest, flags, data, not_tested)
     return Request(
         manifest=manifest.path.resolve(),
@@ -95,12 +96,15 @@ def _cells(
         if name not in known:
             place = manifest.where(f"matrix.config[{number}]")
             raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
+    for number, name in enumerate(matrix.toolchain):
+        try:
+            toolchain.find(name)
+        except UserError as error:
+            place = manifest.where(f"matrix.toolchain[{number}]")
+            raise UserError(f"{place}: {error.message}", error.hint) from error
     configs = _chosen(flags.configs, matrix.config, "config")
-    if not flags.configs and data.profile.configs is not None:
-        for name in configs[data.profile.configs :]:
-            why = f"profile {data.profile_name} takes {data.profile.configs} of the configs"
-            not_tested.append((f"config {name}", why))
-        configs = configs[: data.profile.configs]
+    if not flags.configs:
+        configs = _capped(configs, data.profile.configs, "config", data, not_tested)
     arches = list[str]()
     for arch in _chosen(flags.arches, matrix.arch, "arch"):
         if (trouble := _unbuildable(arch, data)) is None:
@@ -109,11 +113,13 @@ def _cells(
             raise UserError(f"arch {arch}: {trouble}")
         else:
             not_tested.append((f"arch {arch}", trouble))
+    if not flags.arches:
+        arches = list(_capped(arches, data.profile.arches, "arch", data, not_tested))
     cells = [
-        Cell(arch, config, toolchain)
+        Cell(arch, config, compiler)
         for arch in arches
         for config in configs
-        for toolchain in matrix.toolchain
+        for compiler in matrix.toolchain
     ]
     kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
     if not kept:
@@ -121,8 +127,22 @@ def _cells(
     return tuple(kept)
 
 
+def _capped(
+    names: Sequence[str],
+    most: int | None,
+    what: str,
+    data: Data,
+    not_tested: list[tuple[str, str]],
+) -> tuple[str, ...]:
+    """Return the first names that the profile takes; the others are not tested, by its leave."""
+    kept = tuple(names if most is None else names[:most])
+    why = f"profile {data.profile_name} takes {most} {what} only"
+    not_tested += [(f"{what} {name}", why) for name in names[len(kept) :]]
+    return kept
+
+
 def _unbuildable(arch: str, data: Data) -> str | None:
-    if not (data.kernel_configs / f"{arch}.config").is_file() or arch not in PROGRAMS:
+    if not (data.kernel_configs / f"{arch}.config").is_file():
         return "this farm has no configuration for it"
     if not any(arch in node.arches for node in data.lab.nodes):
         return f"no node of lab {data.lab_name} boots it"
@@ -160,13 +180,13 @@ def _scenarios(
     return chosen
 
 
-def _chosen(wanted: Sequence[str], allowed: Sequence[str], what: str) -> tuple[str, ...]:
+def _chosen(
+    wanted: Sequence[str], allowed: Sequence[str], what: str, where: str = "in this series"
+) -> tuple[str, ...]:
     for name in wanted:
         if name not in allowed:
-            raise UserError(
-                f"{what} {name!r} is not one of this series'", f"known: {', '.join(allowed)}"
-            )
-    return tuple(wanted or allowed)
+            raise UserError(f"there is no {what} {name!r} {where}", f"known: {', '.join(allowed)}")
+    return tuple(dict.fromkeys(wanted or allowed))
 
 
 # What a point may be expected to have.
@@ -202,13 +222,15 @@ def feature_state(features: Sequence[Feature], point: int, symbols: Sequence[str
 
 
 def skip_reason(
-    scenario: Scenario, clock: Clock, node: NodeData, symbols: Sequence[str]
+    scenario: Scenario, arch: str, clock: Clock, node: NodeData, symbols: Sequence[str]
 ) -> str | None:
     """Return why a scenario does not apply to a kernel on a node; None when it does."""
     if missing := [name for name in scenario.needs.kernel if name not in symbols]:
         return f"the kernel has no {', '.join(missing)}"
     if missing := [name for name in scenario.needs.node if name not in node.node.capabilities]:
         return f"not observable here: the node has no {', '.join(missing)}"
+    if scenario.run.startswith("sh:") and arch != SHELL_ARCH:
+        return f"not observable here: the payload of {arch} has no shell"
     cpus = 1 if clock is Clock.ICOUNT else node.cpus
     if scenario.smp > cpus:
         return f"not observable here: it needs {scenario.smp} CPUs, the boot has {cpus}"

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stress.scenario import Clock
+from workers import machines
 from workers.boot import Limits
 from workers.errors import UserError
 from workers.machines import Node
@@ -42,6 +43,7 @@ class Profile(_Data):
     """How much of a manifest's matrix is run, and by which limits it is watched."""
 
     title: str
+    arches: int | None = Field(ge=1)
     configs: int | None = Field(ge=1)
     clocks: tuple[Clock, ...]
     icount_shift: int = Field(ge=0, le=10)
@@ -60,11 +62,18 @@ class NodeData(_Data):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     kind: str
-    arches: tuple[str, ...]
+    arches: tuple[Literal["x86_64", "i386"], ...] = Field(min_length=1)
     cpu: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9,+=.-]*$")
     cpus: int = Field(ge=1, le=64)
     memory_mib: int = Field(ge=64)
     boots: int = Field(ge=1)
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in machines.known():
+            raise ValueError(f"unknown machine kind {kind!r}; known: {', '.join(machines.known())}")
+        return kind
 
     @property
     def node(self) -> Node:
@@ -78,6 +87,13 @@ class Lab(_Data):
 
     title: str
     nodes: tuple[NodeData, ...] = Field(min_length=1)
+
+    @field_validator("nodes")
+    @classmethod
+    def _distinct(cls, nodes: tuple[NodeData, ...]) -> tuple[NodeData, ...]:
+        if len({node.name for node in nodes}) < len(nodes):
+            raise ValueError("two nodes have the same name")
+        return nodes
 
 
 _Model = TypeVar("_Model", bound=_Data)
@@ -104,5 +120,9 @@ def _load(folder: Path, name: str, model: type[_Model], what: str) -> _Model:
     path = folder / f"{name}.yml"
     try:
         return model.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {place}: {first['msg']}") from error

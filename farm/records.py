@@ -43,6 +43,7 @@ class Observation:
     ``ending`` is how the boot ended for this scenario: FINISHED when the scenario came to its end,
     whatever befell the boot later. ``crash`` is the first crash report that stands between the
     scenario's beginning and the next one's; with ``before_start`` it stands before any scenario.
+    ``cpus`` is how many the machine has, 0 where that is not known.
     """
 
     purpose: Purpose
@@ -56,6 +57,7 @@ class Observation:
     measures: tuple[Measure, ...] = ()
     crash: Crash | None = None
     before_start: bool = False
+    cpus: int = 0
     seconds: float = 0.0
     accelerator: str = ""
     command: tuple[str, ...] = ()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,10 @@ from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
-from workers.machines import Running, Start
-from workers.machines.accelerator import Accelerator
-from workers.machines.qemu import QemuMachine
+from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
 from workers.requests import BuildRequest
-from workers.sandbox import Sandbox
 
 
 class RetryJob(InfrastructureError):
@@ -41,14 +39,13 @@ class RetryJob(InfrastructureError):
 
 @dataclass(frozen=True)
 class Worker:
-    """A host's hands: everything that a job needs beside its own row."""
+    """A host's hands: everything that a job needs beside its own row; ``kinds`` by their names."""
 
     settings: Settings
     database: Database
     host: Host
     builder: Builder
-    sandbox: Sandbox
-    accelerator: Accelerator
+    kinds: Mapping[str, Kind]
 
     def execute(self, claim: Claim, cancel: Cancel) -> None:
         """Do a claimed job to its end and record it.
@@ -140,6 +137,7 @@ class Worker:
             tests = [session.get_one(TestRow, name) for name in claim.spec["tests"]]
         result = BUILD.validate_python(row.result)
         node = self.host.nodes[tests[0].node].node
+        kind = self.kinds[node.kind]
         asked = BootRequest(
             arch=row.arch,
             kernel=self._kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
@@ -154,13 +152,13 @@ class Worker:
         )
 
         def start(machine: Start) -> Running:
-            return QemuMachine(node, self.accelerator, self.sandbox, machine)
+            return kind.start(node, machine)
 
         seen = booting.boot(asked, start, cancel)
         if seen.ending is Ending.MACHINE_DIED:
             raise RetryJob(f"the machine died under the guest; see {asked.folder}")
         purpose = Purpose(claim.spec["purpose"])
-        found = observations(asked, seen, purpose, self.accelerator.name)
+        found = observations(asked, seen, purpose, kind.accelerator)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
             for test, one in zip(tests, found, strict=False):

@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
-from farm.db.runs import BUILD, REQUEST, load_run
+from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
 from farm.planner import Request, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
 from farm.records import Build, Purpose, Run, Test
 from farm.verdicts.judge import Need
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
+from stress.protocol import Outcome
 from stress.scenario import Clock, Scenario
 from workers.prepare import PrepareResult
 from workers.requests import BuildResult
@@ -172,7 +173,7 @@ def _add_tests(
                 if clock not in scenario.clocks:
                     continue
                 position += 1
-                skip = skip_reason(scenario, clock, host.nodes[node], result.symbols)
+                skip = skip_reason(scenario, build.arch, clock, host.nodes[node], result.symbols)
                 reuse = _reuse_key(result, scenario, clock, host, node)
                 test = TestRow(
                     id=f"{row.id}.{build.id}.{position}",
@@ -213,15 +214,25 @@ def _reuse_key(result: BuildResult, scenario: Scenario, clock: Clock, host: Host
 def _source(session: Session, run: str, reuse: str) -> str | None:
     """Return the test whose observations stand for another one with the same key, if there is one.
 
-    One of the same run may still be under way; one of another run must have come to its end.
+    One of the same run may still be under way; one of another run must have told something:
+    silence and trouble are not handed down, they are tried again.
     """
     same = select(TestRow).where(
         TestRow.reuse == reuse, TestRow.inherited_from.is_(None), TestRow.skip.is_(None)
     )
     for test in session.scalars(same.order_by(TestRow.id.desc())):
-        if test.run_id == run or test.observations:
+        if test.run_id == run or _is_telling(test):
             return test.id
     return None
+
+
+def _is_telling(test: TestRow) -> bool:
+    """Whether the first run of a test came to a result of the kernel's."""
+    seen = (OBSERVATION.validate_python(row.seen) for row in test.observations)
+    first = next((one for one in seen if one.purpose is not Purpose.CONTROL), None)
+    if first is None or first.crash is not None:
+        return first is not None
+    return first.intact and first.outcome in (Outcome.DONE, Outcome.SKIP)
 
 
 def _add_boots(session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]) -> None:
@@ -240,16 +251,18 @@ def _add_boots(session: Session, row: RunRow, run: Run, host: Host, jobs: Sequen
 def _add_follow_ups(
     session: Session, row: RunRow, run: Run, host: Host, jobs: Sequence[JobRow]
 ) -> bool:
-    """Queue what judgements ask for: another run of a fault, or a control.
+    """Queue what judgements ask for: another run of a fault, or a control; True if there was any.
 
-    True if there was any.
+    A test that inherits is served by what its source asks for. Where the source asks for nothing,
+    as on a kernel that an enabling patch left as it was, the test asks for itself.
     """
     judgements = judge_all(run, host.scenarios)
     added = False
     for build in run.builds:
         for test in build.tests:
             need = judgements[test.id].need
-            if need is None or test.inherited_from is not None:
+            source = judgements.get(test.inherited_from or "")
+            if need is None or (source is not None and source.need is not None):
                 continue
             target = (build, test)
             purpose = Purpose.CONFIRM
@@ -278,7 +291,8 @@ def _add_follow_ups(
 def _is_old(run: Run, build: Build, test: Test, judgements: Mapping[str, Any]) -> bool:
     """Whether the point before shows the same faults: then nothing hangs on seeing them again."""
     before = next((judgements[one.id] for one in earlier(run, build, test)), None)
-    return before is not None and set(judgements[test.id].faults) <= set(before.faults)
+    faults = judgements[test.id].faults
+    return before is not None and bool(faults) and set(faults) <= set(before.faults)
 
 
 def _build_of(run: Run, test: Test) -> Build:
@@ -302,6 +316,13 @@ def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: H
     if not run.points:
         row.reason = _last_words(session, row.id)
     row.state, row.finished = FINISHED, session.scalar(select(database_now()))
+
+
+def refusal(session: Session, run: str) -> str | None:
+    """Return what is wrong with the input of a run, if that is why it has no points."""
+    attempts = select(AttemptRow.reason).join(JobRow, JobRow.id == AttemptRow.job_id)
+    preparing = attempts.where(JobRow.run_id == run, JobRow.kind == PREPARE)
+    return session.scalars(preparing.where(AttemptRow.outcome == claims.FAILED)).first()
 
 
 def _last_words(session: Session, run: str) -> str | None:

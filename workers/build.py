@@ -138,7 +138,7 @@ def _build(
             builder.payloads,
             lane,
             request.config.arch,
-            _compiler(request),
+            _settings(request),
             request.log,
             cancel,
         )
@@ -190,7 +190,7 @@ def _configure(
         lane.was_configured(None)
         fragment.write_text(wanted)
         words = ["-s", f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}", "allnoconfig"]
-        status = lane.make([*words, *_compiler(request)], request.log, cancel, CONFIG_LIMITS)
+        status = lane.make([*words, *_settings(request)], request.log, cancel, CONFIG_LIMITS)
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
         lane.was_configured(commit)
@@ -225,13 +225,14 @@ def _known(symbol: Symbol, request: BuildRequest, builder: Builder) -> bool:
     return builder.store.git(words).status == 0
 
 
-def _compiler(request: BuildRequest) -> list[str]:
+def _settings(request: BuildRequest) -> list[str]:
+    """Return the words that every make of a lane has in common."""
     compiler = request.toolchain.compiler
-    return [f"CC={compiler}", f"HOSTCC={compiler}"]
+    return [f"ARCH={request.config.arch}", f"CC={compiler}", f"HOSTCC={compiler}"]
 
 
 def _make(targets: list[str], request: BuildRequest, lane: Lane, cancel: Cancel) -> None:
-    if lane.make([*targets, *_compiler(request)], request.log, cancel, BUILD_LIMITS) == 0:
+    if lane.make([*targets, *_settings(request)], request.log, cancel, BUILD_LIMITS) == 0:
         return
     raise KernelFailure(f"does not build: {_first_error(request.log)}")
 

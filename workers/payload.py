@@ -21,6 +21,8 @@ from workers.lane import GIVEN, OUT, PAYLOAD, SRC, Lane
 from workers.process import Cancel, Limits
 
 BUSYBOX = Path("/bin/busybox")
+SHELL_ARCH = "x86_64"
+"""The architecture that the host's busybox runs on: scenarios that are scripts need it."""
 
 ALIGNMENT = 512
 """An archive is padded to whole blocks, so that the next one starts where the kernel looks."""
@@ -94,7 +96,7 @@ def build(
     cache: Cache,
     lane: Lane,
     arch: str,
-    compiler: Sequence[str],
+    settings: Sequence[str],
     log: Path,
     cancel: Cancel,
 ) -> Path:
@@ -114,7 +116,7 @@ def build(
     init = ["gcc", *guest.init_arguments(arch, nolibc)]
     _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
     _step(init, lane, f"{PAYLOAD}/init", log, cancel)
-    if lane.make([f"M={PAYLOAD}/module", *compiler, "modules"], log, cancel, LIMITS) != 0:
+    if lane.make([f"M={PAYLOAD}/module", *settings, "modules"], log, cancel, LIMITS) != 0:
         raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
     with cache.filling(payload_key) as folder:
         take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
@@ -123,19 +125,20 @@ def build(
             (folder / "farm_stress.ko").read_bytes(),
             (folder / "init").read_bytes(),
         )
-        (folder / INITRAMFS).write_bytes(cpio(_entries(module, init_binary)))
+        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, module, init_binary)))
     found = cache.find(payload_key)
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
 
 
-def _entries(module: bytes, init: bytes) -> Iterator[Entry]:
+def _entries(arch: str, module: bytes, init: bytes) -> Iterator[Entry]:
     for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
         yield Entry(name, stat.S_IFDIR | 0o755)
     # The kernel opens it for init before devtmpfs is there.
     yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
+    if arch == SHELL_ARCH:
+        yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
     yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
     yield Entry(guest.MODULE_PATH.strip("/"), stat.S_IFREG | 0o644, module)
     for name, content in guest.scripts().items():

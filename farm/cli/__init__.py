@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
 from farm import settings
 from farm.app import App
 from farm.cli import inventory, runs, submit
+from kernel_series.errors import printable
 from workers.errors import USER_ERRORS, FarmError
 
 USER_STATUS = 2
@@ -34,19 +36,22 @@ def _open(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command; every trouble that has a name becomes one line on standard error."""
+    """Run the command; every trouble that has a name becomes one line on standard error.
+
+    One that has none is a fault of the farm's, and says nothing about a series.
+    """
     try:
         app()
     except USER_ERRORS as error:
         sys.exit(_complain(str(error), USER_STATUS))
     except FarmError as error:
         sys.exit(_complain(str(error), INCONCLUSIVE_STATUS))
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing must be flushed into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:  # noqa: BLE001 (told in full; Python's own status 1 means a regression)
+        traceback.print_exc()
+        sys.exit(INCONCLUSIVE_STATUS)
 
 
 def _complain(message: str, status: int) -> int:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     sys.stderr.write(f"farm: {line}\n")
     return status

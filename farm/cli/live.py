@@ -22,7 +22,7 @@ from farm.db.runs import REQUEST, load_run
 from farm.planner import subjects
 from farm.profiles import Profile
 from farm.records import Build, Run, Test
-from farm.reports.text import STYLES, one_line, status
+from farm.reports.text import STYLES, foreign, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
 
@@ -39,10 +39,14 @@ class _View:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         self._profile: Profile = profiles.load_profile(farm.settings.configs, request.profile)
         self._cells = len(request.cells)
-        self._patches = len(subjects(manifest.load(request.manifest), request.tree))
         self._started = time.monotonic()
         self._said = set[str]()
         self.run, self._jobs = self._read()
+        # Once the points are known, a run needs the files of the series no more.
+        self._points = len(self.run.points)
+        if not self._points:
+            series = manifest.load(request.manifest)
+            self._points = len(subjects(series, request.tree)) + 1
 
     def _read(self) -> tuple[Run, Mapping[int, tuple[str, str, int | None]]]:
         with self._farm.database.transaction() as session:
@@ -89,7 +93,7 @@ class _View:
         done = sum(
             kind == BUILDING and state == claims.DONE for kind, state, _ in self._jobs.values()
         )
-        left = self._cells * (self._patches + 1) - done
+        left = self._cells * self._points - done
         bases = max(
             self._cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
             0,
@@ -161,7 +165,7 @@ def progress(farm: App, run: str, console: Console) -> Iterator[None]:
         def say() -> None:
             view.refresh()
             for line in view.news():
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                console.print(foreign(line), highlight=False, soft_wrap=True)
 
         console.print(f"run {run}", highlight=False)
         with _repeating(say, done):

@@ -22,6 +22,7 @@ from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
+from kernel_series.errors import printable
 from workers.errors import UserError
 
 MOST_RUNS = 20
@@ -76,7 +77,8 @@ def status(
     for row in rows:
         submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created))
         verdict = text.status(row.verdict) if row.verdict else Text("")
-        table.add_row(row.id, submitted, row.state, verdict, Text(f"{row.title} v{row.version}"))
+        series = text.foreign(f"{row.title} v{row.version}")
+        table.add_row(row.id, submitted, row.state, verdict, series)
     console = Console()
     console.print(table)
     if run:
@@ -126,9 +128,7 @@ def log(
         sys.stdout.write(f"==> {path} <==\n")
         # Whatever a guest wrote must not command this terminal.
         for line in path.read_text(errors="replace").split("\n"):
-            sys.stdout.write(
-                "".join(c if c.isprintable() or c == "\t" else "?" for c in line) + "\n"
-            )
+            sys.stdout.write(printable(line.expandtabs()) + "\n")
 
 
 def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
@@ -138,9 +138,7 @@ def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
     for job in jobs:
         tries = [one for one in attempts if one.job_id == job.id]
         took = sum((one.ended or one.started) - one.started for one in tries)
-        said = "; ".join(one.reason for one in tries if one.reason)
+        said = text.foreign("; ".join(one.reason for one in tries if one.reason))
         what = job.lane or ", ".join(job.spec.get("tests", ()))
-        table.add_row(
-            str(job.id), job.kind, what, job.state, str(job.tries), f"{took:.0f}", Text(said)
-        )
+        table.add_row(str(job.id), job.kind, what, job.state, str(job.tries), f"{took:.0f}", said)
     Console().print(table)

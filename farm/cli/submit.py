@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from farm import planner
-from farm.app import App
+from farm.app import LAB, App
 from farm.cli import live
 from farm.dispatch.local import LocalDispatcher
 from farm.planner import Flags
@@ -32,6 +32,7 @@ INTERRUPTED = 130
 Series = Annotated[Path, typer.Argument(help="a series.yml, or a folder that holds one")]
 Tree = Annotated[Path | None, typer.Option(help="a git repository to take the base from")]
 Profile = Annotated[str, typer.Option(help="how much is run: quick or full")]
+Lab = Annotated[str, typer.Option(help="the lab whose nodes are used")]
 Arches = Annotated[list[str] | None, typer.Option("--arch", help="only this architecture")]
 Configs = Annotated[list[str] | None, typer.Option("--config", help="only this config")]
 Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node")]
@@ -54,6 +55,7 @@ def submit(
     series: Series,
     tree: Tree = None,
     profile: Profile = "quick",
+    lab: Lab = LAB,
     arch: Arches = None,
     config: Configs = None,
     node: Nodes = None,
@@ -70,7 +72,9 @@ def submit(
     farm: App = context.obj
     found = load(series)
     flags = _flags(arch, config, node, scenario, reuse, not no_sandbox)
-    request, _ = farm.plan(found, _checked(tree), flags, profile)
+    request, _ = farm.plan(found, _checked(tree), flags, profile, lab)
+    # A patch that can't be read is bad input: nobody needs a run to learn that.
+    planner.subjects(found, request.tree)
     run = farm.submit(found, request)
     raise typer.Exit(_work(farm, run, as_json))
 
@@ -86,6 +90,7 @@ def plan(
     series: Series,
     tree: Tree = None,
     profile: Profile = "quick",
+    lab: Lab = LAB,
     arch: Arches = None,
     config: Configs = None,
     node: Nodes = None,
@@ -96,7 +101,7 @@ def plan(
     farm: App = context.obj
     found = load(series)
     flags = _flags(arch, config, node, scenario, True, True)
-    request, data = farm.plan(found, _checked(tree), flags, profile)
+    request, data = farm.plan(found, _checked(tree), flags, profile, lab)
     subjects = planner.subjects(found, request.tree)
     document = results.plan(found, request, data, subjects)
     if as_json:
@@ -145,6 +150,8 @@ def _work(farm: App, run: str, as_json: bool) -> int:
         console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
         return INTERRUPTED
     judged = farm.judged(run)
+    if judged.refused is not None:
+        raise UserError(judged.refused)
     if as_json:
         sys.stdout.write(json.dumps(results.document(judged), indent=1) + "\n")
     else:

@@ -62,13 +62,8 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     Leases that ran out are taken back first, so that any live worker mends what a dead one left.
     """
     take_back(session)
-    used = dict(
-        session.execute(
-            select(JobRow.slot, func.count()).where(JobRow.state == RUNNING).group_by(JobRow.slot)
-        )
-        .tuples()
-        .all()
-    )
+    running = select(JobRow.slot, func.count()).where(JobRow.state == RUNNING)
+    used = dict(session.execute(running.group_by(JobRow.slot)).all())
     free = [
         slot for slot in session.scalars(select(SlotRow)) if used.get(slot.name, 0) < slot.capacity
     ]
@@ -88,6 +83,12 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     job.tries += 1
     session.add(AttemptRow(job_id=job.id, fence=job.fence, holder=holder, started=now))
     return Claim(job.id, run, job.kind, job.spec, job.lane, job.fence, job.tries, job.priority)
+
+
+def is_moving(session: Session, run: str) -> bool:
+    """Whether a job of the run is being done, or waits only for a slot."""
+    moving = select(JobRow.id).where(JobRow.run_id == run, JobRow.state.in_((READY, RUNNING)))
+    return session.scalars(moving.limit(1)).first() is not None
 
 
 def renew(session: Session, claim: Claim, lease: float) -> bool:

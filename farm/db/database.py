@@ -51,13 +51,13 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         try:
+            _make_folder(url)
             _migrate(self.engine, url)
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             self.close()
             place = make_url(url).render_as_string(hide_password=True)
-            raise InfrastructureError(
-                f"the database {place} can't be opened: {error.orig}"
-            ) from error
+            reason = error.orig if isinstance(error, DatabaseError) else error
+            raise InfrastructureError(f"the database {place} can't be opened: {reason}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -77,8 +77,6 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )
@@ -98,6 +96,12 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_folder(url: str) -> None:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
 
 
 def _migrate(engine: Engine, url: str) -> None:

@@ -60,7 +60,8 @@ class LocalDispatcher:
         self._run = run
         self._holder = holder_name()
         self._stop = Cancel()
-        self._held = dict[int, tuple[Claim, Cancel]]()
+        # By job and fence: after a lost lease another thread may have the same job.
+        self._held = dict[tuple[int, int], tuple[Claim, Cancel]]()
         self._lock = threading.Lock()
         self._trouble: BaseException | None = None
 
@@ -112,12 +113,13 @@ class LocalDispatcher:
     def _work(self) -> None:
         while not self._stop.wait(0):
             with self._database.transaction() as session:
-                state = session.get_one(RunRow, self._run).state
-                claim = None
-                if state not in (FINISHED, STOPPED):
-                    claim = claims.claim_next(session, self._run, self._holder, LEASE_SECONDS)
-            if state in (FINISHED, STOPPED):
-                return
+                row = session.get_one(RunRow, self._run)
+                if row.state in (FINISHED, STOPPED):
+                    return
+                claim = claims.claim_next(session, self._run, self._holder, LEASE_SECONDS)
+                if claim is None and not claims.is_moving(session, self._run):
+                    # A job whose lease ran out too often failed without anybody to go on from it.
+                    advance(session, row, self._worker.host)
             if claim is None:
                 self._stop.wait(IDLE_SECONDS)
                 continue
@@ -126,7 +128,7 @@ class LocalDispatcher:
     def _execute(self, claim: Claim) -> None:
         cancel = Cancel()
         with self._lock:
-            self._held[claim.job] = (claim, cancel)
+            self._held[claim.job, claim.fence] = (claim, cancel)
         if self._stop.wait(0):
             cancel.request(self._stop.reason)
         try:
@@ -135,26 +137,26 @@ class LocalDispatcher:
             return
         finally:
             with self._lock:
-                del self._held[claim.job]
+                del self._held[claim.job, claim.fence]
 
     def _renew(self) -> None:
         """Prolong the leases of running jobs.
 
         A job whose lease can't be kept is stopped in time.
         """
-        renewed = dict[int, float]()
+        renewed = dict[tuple[int, int], float]()
         while not self._stop.wait(RENEW_SECONDS):
             with self._lock:
                 held = list(self._held.values())
             now = time.monotonic()
             for claim, cancel in held:
-                since = now - renewed.setdefault(claim.job, now)
+                since = now - renewed.setdefault((claim.job, claim.fence), now)
                 try:
                     with self._database.transaction() as session:
                         kept = claims.renew(session, claim, LEASE_SECONDS)
                 except OperationalError:
                     kept = since < LEASE_SECONDS - 2 * RENEW_SECONDS
                 else:
-                    renewed[claim.job] = now
+                    renewed[claim.job, claim.fence] = now
                 if not kept:
                     cancel.request("the lease was lost")

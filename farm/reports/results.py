@@ -10,7 +10,7 @@ from typing import Any
 from farm import planner
 from farm.app import Judged
 from farm.planner import Data, Request
-from farm.records import Build, Run, Test
+from farm.records import Build, Purpose, Run, Test
 from farm.verdicts.judge import Judgement
 from kernel_series.manifest import Manifest
 from workers.requests import Point
@@ -20,7 +20,7 @@ SCHEMA = 1
 
 
 def document(judged: Judged) -> dict[str, Any]:
-    """Return the whole run; see docs/results.schema.json."""
+    """Return the whole run; docs/schemas/results.json is its schema."""
     run, assessment = judged.run, judged.assessment
     return {
         "schema": SCHEMA,
@@ -150,7 +150,7 @@ def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
         "reason": verdict.reason,
         "seconds": round(first.seconds, 3) if first else 0.0,
         "inherited_from": test.inherited_from,
-        "attempts": len(test.observations),
+        "attempts": sum(seen.purpose is not Purpose.CONTROL for seen in test.observations),
         "seed": test.seed,
         "cases": [
             {"name": case.name, "status": case.status.value, "reason": case.reason}

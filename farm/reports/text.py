@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results for a person at a terminal. All text of a series is shown as text, never as markup."""
+"""Results for a person at a terminal.
+
+Whatever came from a series or a guest is ``foreign``: shown as text, neither as markup nor as
+commands to the terminal.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from farm.app import Judged
 from farm.records import Build, Run, Test
 from farm.reports import results
 from farm.verdicts.judge import Judgement
+from kernel_series.errors import printable
 from stress.scenario import Clock
 from workers.status import Status
 
@@ -41,18 +46,18 @@ def run(judged: Judged) -> RenderableType:
     left_out = results.not_tested(judged)
     if left_out:
         parts.append(Text("Not tested, and why", style="bold"))
-        parts += [Text(f"  {what}: {why}") for what, why in left_out]
+        parts += [foreign(f"  {what}: {why}") for what, why in left_out]
     verdict = judged.verdict or assessment.verdict.value
-    last = Text.assemble((verdict, STYLES[verdict]), f"  {judged.reason or assessment.reason}")
-    return Group(*parts, last)
+    reason = foreign(f"  {judged.reason or assessment.reason}")
+    return Group(*parts, Text.assemble((verdict, STYLES[verdict]), reason))
 
 
 def plan(document: Mapping[str, Any]) -> RenderableType:
     """Return what a submission would do."""
     series = document["series"]
     head = f"{series['title']}, version {series['version']}: {series['patches']} patches"
-    parts: list[RenderableType] = [Text(head, style="bold")]
-    parts += [Text(f"  {number}  {one}") for number, one in enumerate(document["subjects"])]
+    parts: list[RenderableType] = [foreign(head, "bold")]
+    parts += [foreign(f"  {number}  {one}") for number, one in enumerate(document["subjects"])]
     for cell in document["cells"]:
         parts.append(Text(f"builds on {cell['arch']}, {cell['config']}, {cell['toolchain']}"))
     scenarios = ", ".join(document["scenarios"])
@@ -64,8 +69,13 @@ def plan(document: Mapping[str, Any]) -> RenderableType:
             f" {minutes:.0f} minutes on two cores if nothing is known yet"
         )
     )
-    parts += [Text(f"not tested: {one['what']}: {one['why']}") for one in document["not_tested"]]
+    parts += [foreign(f"not tested: {one['what']}: {one['why']}") for one in document["not_tested"]]
     return Group(*parts)
+
+
+def foreign(text: str, style: str = "") -> Text:
+    """Return somebody else's text as it may be shown."""
+    return Text(printable(text), style=style)
 
 
 def status(text: str) -> Text:
@@ -74,16 +84,16 @@ def status(text: str) -> Text:
 
 
 def one_line(text: str) -> Text:
-    """Return a text that is cut off, not broken, where its column is too narrow."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    """Return somebody else's text, cut off and not broken where its column is too narrow."""
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def _heading(found: Run) -> RenderableType:
-    title = Text(f"{found.title}, version {found.version}", style="bold")
+    title = foreign(f"{found.title}, version {found.version}", "bold")
     about = f"run {found.id}, profile {found.profile}, base {found.base or 'not there yet'}"
     if not found.sandboxed:
         about += ", WITHOUT A SANDBOX"
-    return Group(title, Text(about))
+    return Group(title, foreign(about))
 
 
 def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
@@ -161,7 +171,7 @@ def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType 
         table.add_column(str(point), justify="right")
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         values = (column.get(name) for column in columns.values())
-        table.add_row(Text(name), *("-" if one is None else f"{one:.0f}" for one in values))
+        table.add_row(foreign(name), *("-" if one is None else f"{one:.0f}" for one in values))
     return Group(title, table)
 
 
@@ -170,6 +180,6 @@ def _regressions(judged: Judged) -> RenderableType:
     for one in judged.assessment.regressions:
         places = ", ".join(dict.fromkeys(f"{place.arch} {place.config}" for place in one.where))
         sure = f"{one.state}, {one.kind}, confidence {one.confidence:.2f}"
-        parts.append(Text(f"  point {one.first_bad}: {one.title}", style=STYLES["FAIL"]))
+        parts.append(foreign(f"  point {one.first_bad}: {one.title}", STYLES["FAIL"]))
         parts.append(Text(f"    {sure}; {places}"))
     return Group(*parts)

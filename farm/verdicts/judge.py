@@ -9,21 +9,25 @@ shows no crash, and the evidence holds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from farm.records import Observation, Purpose, Test
 from stress.measurement import Measurement, measurement
 from stress.protocol import Outcome
-from stress.scenario import Clock, FeatureState, Scenario
+from stress.scenario import Check, Clock, FeatureState, Scenario
 from workers.boot import Ending
+from workers.console.crash import CrashKind
 from workers.status import Status, worst
 
 CONFIRMED = 2
 """Runs in which a fault must show before it counts; of at most three."""
 
 MOST_RUNS = 3
+
+Evidence = Mapping[str, int]
+"""What a guest showed, by name."""
 
 
 class Kind(StrEnum):
@@ -103,29 +107,44 @@ SILENT = frozenset(
 
 
 def judge(
-    test: Test, scenario: Scenario, control: Judgement | None, icount_shift: int
+    test: Test,
+    scenario: Scenario,
+    control: Judgement | None,
+    before: Sequence[Evidence],
+    icount_shift: int,
 ) -> Judgement:
     """Return what a test means.
 
     ``control`` is the judgement of the same scenario on an earlier kernel, from a run made for this
-    purpose; None while there is none. A SKIP by ``test.skip`` needs no observation.
+    purpose; None while there is none. ``before`` is the evidence of earlier kernels: what none of
+    them has may be missing on this node altogether. A SKIP by ``test.skip`` needs no observation.
     """
     if test.skip is not None:
         return Judgement(Status.SKIP, test.skip)
     own = [seen for seen in test.observations if seen.purpose is not Purpose.CONTROL]
     if not own:
         return Judgement(Status.MISS, "no boot of it came to a result")
-    singles = [_single(seen, scenario, test.state) for seen in own]
+    singles = [_single(seen, scenario, test.state, before) for seen in own]
+    if any(single.status is Status.FAIL for single in singles):
+        verdict = _judge_faults(singles)
+    elif _is_silent(own[0]):
+        verdict = _judge_silence(own, singles, control)
+    else:
+        verdict = singles[0]
     figures = _figures(own[0], test.clock, icount_shift)
-    silent = [bool(_is_silent(seen)) for seen in own]
-    verdict = _judge_silence(own, singles, silent, control) if silent[0] else _judge_faults(singles)
     return replace(verdict, measurements=figures, runs=len(own))
 
 
 def controls(test: Test, scenario: Scenario) -> Judgement | None:
     """Return what the control runs made on this test's kernel showed; None when there were none."""
     runs = [seen for seen in test.observations if seen.purpose is Purpose.CONTROL]
-    return _single(runs[-1], scenario, test.state) if runs else None
+    return _single(runs[-1], scenario, test.state, ()) if runs else None
+
+
+def evidence(test: Test) -> Evidence | None:
+    """Return what the first run that came to its end showed; None when none did."""
+    whole = (seen for seen in test.observations if seen.outcome is Outcome.DONE and seen.intact)
+    return next((seen.evidence for seen in whole), None)
 
 
 def _is_silent(seen: Observation) -> bool:
@@ -133,30 +152,25 @@ def _is_silent(seen: Observation) -> bool:
 
 
 def _judge_faults(singles: Sequence[Judgement]) -> Judgement:
-    """Judge runs that spoke: a fault counts when it showed twice."""
-    first = singles[0]
-    if first.status is not Status.FAIL:
-        return first
+    """Judge runs of which one at least failed: a fault counts when it showed twice."""
+    first = next(single for single in singles if single.status is Status.FAIL)
     counts = Counter(fault for single in singles for fault in single.faults)
-    confirmed = tuple(fault for fault in first.faults if counts[fault] >= CONFIRMED)
-    open_ = len(confirmed) < len(first.faults) and len(singles) < MOST_RUNS
-    # With as many clean runs as can be had, one more could not confirm it any more.
-    need = Need.CONFIRM if open_ and _could_confirm(first, counts, len(singles)) else None
-    shown = tuple(counts[fault] for fault in first.faults)
-    return replace(first, confirmed=confirmed, shown=shown, need=need)
-
-
-def _could_confirm(first: Judgement, counts: Counter[Fault], runs: int) -> bool:
-    return any(
-        counts[fault] < CONFIRMED <= counts[fault] + MOST_RUNS - runs for fault in first.faults
+    confirmed = tuple(fault for fault, count in counts.items() if count >= CONFIRMED)
+    left = MOST_RUNS - len(singles)
+    # With too many clean runs behind it, a fault can't be confirmed any more.
+    open_ = any(count < CONFIRMED <= count + left for count in counts.values())
+    return replace(
+        first,
+        reason=confirmed[0].title if confirmed else first.reason,
+        faults=tuple(counts),
+        confirmed=confirmed,
+        shown=tuple(counts.values()),
+        need=Need.CONFIRM if open_ else None,
     )
 
 
 def _judge_silence(
-    own: Sequence[Observation],
-    singles: Sequence[Judgement],
-    silent: Sequence[bool],
-    control: Judgement | None,
+    own: Sequence[Observation], singles: Sequence[Judgement], control: Judgement | None
 ) -> Judgement:
     """Judge a boot that ended without a word: the control decides, then a second silence."""
     first, title = singles[0], _silence(own[0])
@@ -167,7 +181,7 @@ def _judge_silence(
         return replace(first, reason=reason)
     if len(own) < CONFIRMED:
         return replace(first, reason=f"{title}; to be seen again", need=Need.CONFIRM)
-    if not silent[1]:
+    if not _is_silent(own[1]):
         return replace(first, reason=f"unstable: {title}, then {singles[1].status}")
     kind = Kind.BOOT if own[0].ending is Ending.NEVER_SPOKE else Kind.CASE
     fault = Fault(kind, title, title, own[0].open_case)
@@ -199,50 +213,71 @@ def _silence(seen: Observation) -> str:
             return f"hang in {where}"
 
 
-def _single(seen: Observation, scenario: Scenario, state: FeatureState) -> Judgement:
+def _single(
+    seen: Observation, scenario: Scenario, state: FeatureState, before: Sequence[Evidence]
+) -> Judgement:
     """Judge one run by itself."""
     cases = [_case(case.ok, case.skip, case.name, case.reason) for case in seen.cases]
     if seen.crash is not None:
         return _crashed(seen, cases)
-    if _is_silent(seen) or seen.outcome is None:
+    if _is_silent(seen):
         if seen.open_case is not None:
             cases.append(CaseVerdict(seen.open_case, Status.MISS, "cut off"))
         return Judgement(Status.MISS, _silence(seen), tuple(cases))
-    if seen.outcome is Outcome.SKIP:
-        return Judgement(Status.SKIP, seen.reason, tuple(cases))
-    if seen.outcome is Outcome.ERROR:
+    if seen.outcome is Outcome.ERROR or (seen.outcome is None and seen.reason):
         return Judgement(Status.ERROR, seen.reason or "the scenario could not run", tuple(cases))
-    if not seen.intact:
+    if seen.outcome is None or not seen.intact:
         return Judgement(Status.ERROR, "protocol: lines of the scenario are missing", tuple(cases))
     faults = [
         Fault(Kind.CASE, case.name, f"{case.name}: {case.reason or 'not ok'}", case.name)
         for case in cases
         if case.status is Status.FAIL
     ]
-    general = len(scenario.evidence)
-    missed = Status.FAIL
-    for number, check in enumerate(scenario.checks(state)):
+    if seen.outcome is Outcome.DONE:
+        for verdict in _missing(seen, scenario, state, before):
+            cases.append(verdict)
+            if verdict.status is Status.FAIL:
+                title = verdict.reason or verdict.name
+                faults.append(Fault(Kind.EVIDENCE, verdict.name, title, verdict.name))
+    elif not faults:
+        return Judgement(Status.SKIP, seen.reason, tuple(cases))
+    status = worst(case.status for case in cases)
+    if status is Status.PASS:
+        return Judgement(status, None, tuple(cases))
+    reason = next((case.reason for case in cases if case.status is status), None)
+    return Judgement(status, faults[0].title if faults else reason, tuple(cases), tuple(faults))
+
+
+def _missing(
+    seen: Observation, scenario: Scenario, state: FeatureState, before: Sequence[Evidence]
+) -> Iterator[CaseVerdict]:
+    """Yield a verdict for each piece of evidence that does not hold.
+
+    FAIL for what an earlier kernel has on this node. What belongs to the state of the feature is
+    what this kernel was made for: no earlier one needs to have it.
+    """
+    # A kernel that found fewer CPUs than its machine has can't show what takes several.
+    machine = (Check("cpus", "eq", seen.cpus),) if seen.cpus else ()
+    checks = (*machine, *scenario.checks(state))
+    general = len(machine) + len(scenario.evidence)
+    counted = True
+    for number, check in enumerate(checks):
         if check.holds(seen.evidence):
             continue
+        known = number >= general or any(check.holds(one) for one in before)
+        status = Status.FAIL if known and counted else Status.MISS
+        # Where even the counting failed, the absence of a jump says nothing about the kernel.
+        counted = counted and number >= general
         name = f"{scenario.name}.evidence.{check.name}"
-        why = check.failure(seen.evidence)
-        cases.append(CaseVerdict(name, missed, why))
-        if missed is Status.FAIL:
-            faults.append(Fault(Kind.EVIDENCE, name, f"evidence: {why}", name))
-        if number < general:
-            # Where even the counting failed, the absence of a jump says nothing about the kernel.
-            missed = Status.MISS
-    status = worst(case.status for case in cases)
-    reason = next((case.reason for case in cases if case.status is status), None)
-    if status is Status.PASS or status is Status.SKIP:
-        return Judgement(status, None if status is Status.PASS else reason, tuple(cases))
-    return Judgement(status, faults[0].title if faults else reason, tuple(cases), tuple(faults))
+        yield CaseVerdict(name, status, f"evidence: {check.failure(seen.evidence)}")
 
 
 def _crashed(seen: Observation, cases: list[CaseVerdict]) -> Judgement:
     if seen.crash is None:
         raise AssertionError("called for crashes only")
     title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
+    if seen.crash.kind == CrashKind.MACHINE_CHECK:
+        return Judgement(Status.MISS, f"the node is suspect: {title}", tuple(cases))
     if seen.open_case is not None:
         cases.append(CaseVerdict(seen.open_case, Status.FAIL, title))
     fault = Fault(Kind.CRASH, title, title, seen.open_case)

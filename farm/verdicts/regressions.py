@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from farm.records import Build, Cell, Run, Test
-from farm.verdicts.judge import Fault, Judgement, Kind, controls, judge
+from farm.verdicts.judge import Fault, Judgement, Kind, controls, evidence, judge
 from stress.measurement import Measurement
 from stress.scenario import Clock, Scenario
 from workers.status import Status
@@ -71,6 +71,13 @@ class Assessment:
     regressions: tuple[Regression, ...]
 
 
+PLAIN = frozenset({Kind.APPLY, Kind.BUILD, Kind.WARNING})
+"""What shows no fault but that of the patch itself."""
+
+TELLING = frozenset({Status.PASS, Status.FAIL, Status.SKIP})
+"""What a point must be for a later one to be compared with it."""
+
+
 @dataclass(frozen=True)
 class Effects:
     """The smallest relative slowdown that counts, by clock; a clock without one is not judged."""
@@ -85,9 +92,9 @@ class _Seen:
     fault: Fault
     where: Where
     point: int
-    tests: tuple[str, ...]
-    confirmed: bool
-    confidence: float
+    tests: tuple[str, ...] = ()
+    confirmed: bool = True
+    confidence: float = 1.0
 
 
 def assess(
@@ -115,8 +122,11 @@ def judge_all(run: Run, scenarios: Mapping[str, Scenario]) -> dict[str, Judgemen
     found = dict[str, Judgement]()
     for build in run.builds:
         for test in build.tests:
-            control = _control(run, build, test, scenarios[test.scenario])
-            found[test.id] = judge(test, scenarios[test.scenario], control, run.icount_shift)
+            scenario = scenarios[test.scenario]
+            control = _control(run, build, test, scenario)
+            seen = (evidence(one) for one in earlier(run, build, test))
+            before = [one for one in seen if one is not None]
+            found[test.id] = judge(test, scenario, control, before, run.icount_shift)
     return found
 
 
@@ -138,7 +148,7 @@ def _applying(run: Run) -> Iterator[_Seen]:
         title = f"does not apply: {failed.reason}"
         fault = Fault(Kind.APPLY, title, title)
         for cell in sorted({build.cell.arch for build in run.builds} or {"any"}):
-            yield _Seen(fault, Where(cell, "any", None), failed.index, (), True, 1.0)
+            yield _Seen(fault, Where(cell, "any", None), failed.index)
 
 
 def _building(run: Run) -> Iterator[_Seen]:
@@ -151,49 +161,50 @@ def _building(run: Run) -> Iterator[_Seen]:
             if result is None or result.status not in (Status.PASS, Status.FAIL):
                 continue
             if result.status is Status.FAIL:
-                # From the base on it is the base's fault, and one report is enough for a series of
-                # points.
-                if not failing and build.point > 0:
+                # One report is enough for several points in a row.
+                if not failing:
                     title = result.reason or "does not build"
                     kind = Kind.EVIDENCE if title.startswith("evidence:") else Kind.BUILD
-                    yield _Seen(Fault(kind, title, title), where, build.point, (), True, 1.0)
+                    yield _Seen(Fault(kind, title, title), where, build.point)
                 failing = True
                 continue
             failing = False
             for warning in result.warnings if build.point > 0 else ():
                 if warning not in known:
                     title = f"new warning: {warning}"
-                    yield _Seen(
-                        Fault(Kind.WARNING, title, title), where, build.point, (), True, 1.0
-                    )
+                    yield _Seen(Fault(Kind.WARNING, title, title), where, build.point)
             known = frozenset(result.warnings)
 
 
 def _testing(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[_Seen]:
     for cell, build, test in _tests(run):
         verdict = judgements[test.id]
-        if verdict.status is not Status.FAIL or build.point == 0:
+        if verdict.status is not Status.FAIL:
             continue
-        before = [judgements[one.id] for one in earlier(run, build, test)]
-        known = next((one for one in before if one.status in (Status.PASS, Status.FAIL)), None)
+        before = (judgements[one.id] for one in earlier(run, build, test))
+        known = next((one for one in before if one.status in TELLING), None)
         for fault, shown in zip(verdict.faults, verdict.shown, strict=True):
             if known is not None and fault in known.faults:
                 continue
-            good = known.runs if known is not None else 0
-            confidence = _confidence(shown, verdict.runs, good)
+            confidence = _confidence(shown, verdict.runs, known)
             where = Where(cell.arch, cell.config, test.node)
             confirmed = fault in verdict.confirmed
             yield _Seen(fault, where, build.point, (test.id,), confirmed, confidence)
 
 
-def _confidence(bad: int, runs: int, good: int) -> float:
+def _confidence(bad: int, runs: int, before: Judgement | None) -> float:
     """Return how sure it is that the point before is good.
 
     With the fault showing in ``bad`` of ``runs`` here (Laplace's estimate of its rate), this is the
-    chance that ``good`` clean runs there were not luck: syzkaller's 1 - (1 - p)^good.
+    chance that the clean runs there were not luck: syzkaller's 1 - (1 - p)^good. Where the scenario
+    does not apply, its faults can't be; where nothing is known, nothing is sure.
     """
+    if before is None:
+        return 0.0
+    if before.status is Status.SKIP:
+        return 1.0
     rate = (bad + 1) / (runs + 2)
-    return 1.0 - (1.0 - rate) ** good
+    return 1.0 - (1.0 - rate) ** before.runs
 
 
 def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) -> Iterator[_Seen]:
@@ -214,7 +225,7 @@ def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) 
                 title = f"{figure.name}: {values} {figure.unit}"
                 fault = Fault(Kind.MEASUREMENT, figure.name, title, figure.name)
                 where = Where(cell.arch, cell.config, test.node)
-                yield _Seen(fault, where, build.point, (test.id,), True, 1.0)
+                yield _Seen(fault, where, build.point, (test.id,))
 
 
 def _slower(old: Measurement, new: Measurement, least: float) -> bool:
@@ -223,23 +234,22 @@ def _slower(old: Measurement, new: Measurement, least: float) -> bool:
 
 
 def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regression]:
-    """Put the same fault in several cells together; the first point that shows it leads."""
-    groups = dict[Fault, list[_Seen]]()
+    """Put the same fault in several cells together; the first point that shows it leads.
+
+    What the base has is no patch's doing, and what a patch brings back is the patch's.
+    """
+    groups = dict[tuple[Fault, bool], list[_Seen]]()
     for one in sorted(seen, key=lambda one: one.point):
-        groups.setdefault(one.fault, []).append(one)
-    for fault, group in groups.items():
+        groups.setdefault((one.fault, one.point == 0), []).append(one)
+    for (fault, old), group in groups.items():
         first = group[0]
         confirmed = any(one.confirmed for one in group)
         # An enabling patch may have brought a fault or only made it visible: not known without more
         # runs.
-        unknown = first.point in enabling and fault.kind not in (
-            Kind.APPLY,
-            Kind.BUILD,
-            Kind.WARNING,
-        )
+        unknown = not old and first.point in enabling and fault.kind not in PLAIN
         yield Regression(
             id=hashlib.sha256(f"{fault.kind} {fault.key}".encode()).hexdigest()[:12],
-            state=State.NEW if confirmed else State.FLAKY,
+            state=State.ONGOING if old else State.NEW if confirmed else State.FLAKY,
             kind=fault.kind,
             title=fault.title,
             case=fault.case,
@@ -247,22 +257,24 @@ def _merged(seen: Iterable[_Seen], enabling: frozenset[int]) -> Iterator[Regress
             tests=tuple(dict.fromkeys(test for one in group for test in one.tests)),
             first_bad=first.point,
             confidence=round(max(one.confidence for one in group if one.point == first.point), 3),
-            introduced=None if unknown else True,
+            introduced=None if unknown else not old,
         )
 
 
 def _verdict(
     run: Run, judgements: Mapping[str, Judgement], regressions: tuple[Regression, ...]
 ) -> tuple[Verdict, str]:
-    new = [one for one in regressions if one.state is State.NEW]
+    # A fault without any earlier result to compare with is nobody's yet.
+    new = [one for one in regressions if one.state is State.NEW and one.confidence > 0]
     if new:
         more = f" and {len(new) - 1} more" if len(new) > 1 else ""
         return Verdict.REGRESSION, f"point {new[0].first_bad}: {new[0].title}{more}"
+    for one in regressions:
+        if one.state is State.FLAKY:
+            seen = f"seen once and not again: {one.title}"
+            return Verdict.INCONCLUSIVE, f"point {one.first_bad}: {seen}"
     for trouble in _inconclusive(run, judgements):
         return Verdict.INCONCLUSIVE, trouble
-    flaky = [one for one in regressions if one.state is State.FLAKY]
-    if flaky:
-        return Verdict.INCONCLUSIVE, f"seen once and not again: {flaky[0].title}"
     return Verdict.PASS, f"{len(run.points)} points, no new fault"
 
 
@@ -281,6 +293,8 @@ def _inconclusive(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[str
                     yield f"{place}: {test.scenario} is {verdict.status}: {verdict.reason}"
     if not run.builds:
         yield "nothing was built"
+    elif all(verdict.status is Status.SKIP for verdict in judgements.values()):
+        yield "nothing passed: all was skipped"
 
 
 def _by_cell(run: Run) -> dict[Cell, list[Build]]:

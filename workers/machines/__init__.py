@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Machine kinds: how to start, watch, interrupt and stop a place where a kernel boots.
 
-A kind is one module of this package; all else about a boot (limits, protocol, endings) is the same
-for every kind and lives in ``workers.boot``.
+A kind is one module of this package with a function ``kind(sandbox, notes) -> Kind``, found by its
+name; all else about a boot (limits, protocol, endings) is the same for every kind and lives in
+``workers.boot``.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
+
+from workers.errors import UserError
+from workers.sandbox import Sandbox
 
 OUTPUT_LIMIT = 64 << 20
 """Bytes that a guest may write to its console or its result port before its machine is stopped."""
@@ -20,8 +27,7 @@ OUTPUT_LIMIT = 64 << 20
 class Node:
     """A place where kernels can be booted, as a lab file describes it.
 
-    ``model`` is what results are compared by: two nodes of one model are the same machine to a
-    verdict. ``capabilities`` are what a scenario may need of it.
+    ``capabilities`` are what a scenario may need of it.
     """
 
     name: str
@@ -74,3 +80,38 @@ class Running(Protocol):
 
 
 Starter = Callable[[Start], Running]
+
+
+class Kind(Protocol):
+    """Machines of one kind on this host. Opening a kind may take a look at the host, once."""
+
+    @property
+    def accelerator(self) -> str:
+        """Return what carries out the guest's instructions, as results name it."""
+
+    def model(self, node: Node) -> str:
+        """Return what results are compared by: nodes of one model are one machine to a verdict."""
+
+    def start(self, node: Node, start: Start) -> Running:
+        """Start a machine; InfrastructureError when it can't be started."""
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of all kinds."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in names if hasattr(_module(name), "kind")))
+
+
+def open_kind(name: str, sandbox: Sandbox, notes: Path) -> Kind:
+    """Return a kind by its name; UserError lists the known ones.
+
+    ``notes`` is a folder of this host's in which a kind may remember what it found out.
+    """
+    if name not in known():
+        raise UserError(f"unknown machine kind {name!r}", f"known: {', '.join(known())}")
+    opened: Kind = _module(name).kind(sandbox, notes)
+    return opened
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{name}")

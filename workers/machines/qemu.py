@@ -7,6 +7,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from qemu.qmp import QMPClient, QMPError
@@ -14,7 +15,8 @@ from qemu.qmp import QMPClient, QMPError
 from workers import process
 from workers.errors import InfrastructureError
 from workers.machines import OUTPUT_LIMIT, Node, Start
-from workers.machines.accelerator import Accelerator
+from workers.machines.accelerator import Accelerator, choose
+from workers.machines.tsc import host_khz
 from workers.process import Limits
 from workers.sandbox import Mount, Sandbox
 
@@ -25,24 +27,50 @@ KERNEL, INITRAMFS, FOLDER = "/boot/vmlinux", "/boot/initramfs", "/run/farm"
 QMP_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class Qemu:
+    """QEMU on this host, with the accelerator that works here."""
+
+    sandbox: Sandbox
+    chosen: Accelerator
+    tsc_khz: int | None
+
+    @property
+    def accelerator(self) -> str:
+        return self.chosen.name
+
+    def model(self, node: Node) -> str:
+        versions = ", ".join(dict.fromkeys(version(arch) for arch in node.arches))
+        size = f"{node.cpus} CPUs {node.memory_mib} MiB"
+        return f"qemu {versions} {self.accelerator} {node.cpu} {size}"
+
+    def start(self, node: Node, start: Start) -> QemuMachine:
+        return QemuMachine(node, self, start)
+
+
+def kind(sandbox: Sandbox, notes: Path) -> Qemu:
+    """Return QEMU; finds the accelerator out by running a guest, once for each boot of the host."""
+    program = next(iter(PROGRAMS.values()))
+    chosen = choose(notes / "accelerator.json", program, sandbox)
+    return Qemu(sandbox, chosen, host_khz() if chosen.name == "tcg" else None)
+
+
 class QemuMachine:
     """A running QEMU. Use as a context manager; leaving it kills the process and its namespace."""
 
-    def __init__(
-        self, node: Node, accelerator: Accelerator, sandbox: Sandbox, start: Start
-    ) -> None:
+    def __init__(self, node: Node, qemu: Qemu, start: Start) -> None:
         self._start = start
         start.folder.mkdir(parents=True, exist_ok=True)
         for path in (start.console, start.results):
             path.write_bytes(b"")
-        self.command = (PROGRAMS[start.arch], *arguments(node, accelerator, start))
+        self.command = (PROGRAMS[start.arch], *arguments(node, qemu, start))
         mounts = [
             Mount(start.kernel, KERNEL),
             Mount(start.initramfs, INITRAMFS),
             Mount(start.folder, FOLDER, writable=True),
         ]
-        devices = ("/dev/kvm",) if accelerator.name == "kvm" else ()
-        wrapped = sandbox.wrap(self.command, mounts, folder=FOLDER, devices=devices)
+        devices = ("/dev/kvm",) if qemu.accelerator == "kvm" else ()
+        wrapped = qemu.sandbox.wrap(self.command, mounts, folder=FOLDER, devices=devices)
         with (start.folder / "qemu.log").open("wb") as said:
             self._process = process.start(
                 wrapped,
@@ -70,23 +98,32 @@ class QemuMachine:
         (self._start.folder / "qmp").unlink(missing_ok=True)
 
 
-def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, ...]:
+def arguments(node: Node, qemu: Qemu, start: Start) -> tuple[str, ...]:
     """Return QEMU's arguments, with the sandbox's inner paths.
 
     TCG always runs with one thread: with one thread a CPU, QEMU reports faults in modified code
     that no processor has. Under icount a guest is the same, instruction for instruction, each time.
     """
     words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc"]
-    words += ["-cpu", node.cpu, "-m", str(node.memory_mib), "-smp", str(start.cpus)]
+    words += ["-cpu", node.cpu, "-m", str(node.memory_mib)]
+    # A kernel without ACPI reads the MP table, which lists sockets and no cores.
+    words += ["-smp", f"{start.cpus},sockets={start.cpus},cores=1,threads=1"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
-    if accelerator.name == "kvm":
+    if qemu.accelerator == "kvm":
         words += ["-accel", "kvm"]
     else:
         words += ["-accel", "tcg,thread=single"]
     if start.icount_shift is not None:
         words += ["-icount", f"shift={start.icount_shift},sleep=off"]
         words += ["-rtc", "base=2020-01-01,clock=vm"]
-    words += ["-kernel", KERNEL, "-initrd", INITRAMFS, "-append", " ".join(start.command_line)]
+    words += [
+        "-kernel",
+        KERNEL,
+        "-initrd",
+        INITRAMFS,
+        "-append",
+        " ".join(start.command_line + clock_words(qemu, start)),
+    ]
     words += ["-chardev", f"file,id=console,path={FOLDER}/{start.console.name}"]
     words += ["-serial", "chardev:console"]
     words += ["-device", "virtio-serial-pci,max_ports=2,ioeventfd=off"]
@@ -94,6 +131,19 @@ def arguments(node: Node, accelerator: Accelerator, start: Start) -> tuple[str, 
     words += ["-device", "virtserialport,chardev=results,name=org.farm.results"]
     words += ["-qmp", f"unix:{FOLDER}/qmp,server=on,wait=off"]
     return tuple(words)
+
+
+def clock_words(qemu: Qemu, start: Start) -> tuple[str, ...]:
+    """Return what an emulated guest is told of its clocks, which it would fail to find out.
+
+    Its calibration is a race between emulated timers and loops of no known speed. Under icount the
+    time stamp counter counts guest nanoseconds, else it is the host's.
+    """
+    if qemu.accelerator == "kvm":
+        return ()
+    khz = 1_000_000 if start.icount_shift is not None else qemu.tsc_khz
+    words = ("no_timer_check",)
+    return words if khz is None else (*words, f"tsc_early_khz={khz}")
 
 
 def version(arch: str) -> str:

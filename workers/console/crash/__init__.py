@@ -2,7 +2,7 @@
 """Finds the kernel's crash reports on a console and gives each a stable title."""
 
 from workers.console.crash.lines import LIMIT
-from workers.console.crash.reader import EXCERPT_LIMIT, read
-from workers.console.crash.report import CrashKind, CrashReport
+from workers.console.crash.reader import read
+from workers.console.crash.report import EXCERPT_LIMIT, CrashKind, CrashReport
 
 __all__ = ["EXCERPT_LIMIT", "LIMIT", "CrashKind", "CrashReport", "read"]

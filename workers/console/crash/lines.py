@@ -20,12 +20,14 @@ LINE_LIMIT = 2048
 # A line without end is taken in bites, so that no line decides how much memory is used.
 _LINE = re.compile(rb"[^\n]{1,65536}")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[ -/]?[@-~]|[@-Z\\^_`-~])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LEVEL = r"(?:<\d{1,3}>)"
 _TIME = r"\[ {0,5}\d{1,10}\.\d{6}\]"
-_GLUED = re.compile(rf"(?:<\d{{1,3}}>)?{_TIME}")
+_GLUED = re.compile(_TIME)
+_LEVEL_AT_END = re.compile(rf"{_LEVEL}\Z")
 _PREFIX = re.compile(
-    rf"(?:<\d{{1,3}}>)?(?P<time>{_TIME})? ?(?P<caller>\[ {{0,5}}[TC]\d{{1,10}}(?:@C\d{{1,6}})?\])?"
-    r" ?(?:<\d{1,3}>)?"
+    rf"{_LEVEL}?(?P<time>{_TIME})?(?P<caller>\[ {{0,5}}[TC]\d{{1,10}}(?:@C\d{{1,6}})?\])?"
+    rf" ?{_LEVEL}?"
 )
 
 
@@ -78,11 +80,17 @@ def _lines(console: bytes, start: int, end: int, number: int) -> Iterator[Line]:
 def _pieces(text: str) -> Iterator[str]:
     """The parts that different speakers wrote into one line of the console."""
     for part in _ESCAPE.sub("", text).split("\r"):
-        starts = [0, *(match.start() for match in _GLUED.finditer(part)), len(part)]
-        for start, end in pairwise(starts):
+        starts = (_beginning(part, match.start()) for match in _GLUED.finditer(part))
+        for start, end in pairwise([0, *starts, len(part)]):
             piece = _CONTROL.sub("", part[start : min(end, start + LINE_LIMIT)])
             if piece.strip():
                 yield piece
+
+
+def _beginning(part: str, time: int) -> int:
+    """Where a prefix begins whose time stands at `time`: a level may come before it."""
+    level = _LEVEL_AT_END.search(part, max(0, time - len("<191>")), time)
+    return time if level is None else level.start()
 
 
 def _line(number: int, raw: str, whole: bool) -> Line:

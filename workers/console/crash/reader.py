@@ -1,51 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads a console: cuts out the reports on it and decides which of them are one incident.
+"""Reads a console in one pass over its lines.
 
-One pass over the lines. A line that fits a rule opens a block; the block takes lines until the
-report's end; then it is described (title, frames) and either joins an incident that it only
-follows from or becomes one. The work is linear in the length of the console, and what is kept of
-it is bounded.
+A line that fits a rule opens a block; the block takes lines until the report's end; then it is
+described and either joins an incident that it only follows from or becomes one. The work is linear
+in the length of the console, and what is kept of it is bounded.
 """
 
 import re
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from workers.console.crash import frames
+from workers.console.crash.blocks import Block
 from workers.console.crash.boots import Boots, NewBoot
+from workers.console.crash.incidents import Incident, Incidents
 from workers.console.crash.lines import Line, lines, skipped
 from workers.console.crash.report import CrashKind, CrashReport
-from workers.console.crash.rule import Place, Rule
-from workers.console.crash.rules import ANYWHERE, PREFACES, REBOOT, STUCK, find
-from workers.console.crash.titles import TITLE_LIMIT, stable
+from workers.console.crash.rule import PREFACES, Rule
+from workers.console.crash.rules import REBOOT, find
 
-EXCERPT_LIMIT = 16_384
-"""Characters of an excerpt; KCIDB's limit for a log excerpt."""
 BEFORE = 10
 """Lines of an excerpt before the report."""
-REPORTS_LIMIT = 100
-"""Incidents that are told apart in one console: the first ones."""
 
 _OPEN_LIMIT = 8
-_ALSO_LIMIT = 8
-_TRAILING = 3
-_NEAR_EXIT = 300
-_LEFT_OUT = "\n[... lines left out ...]\n"
+"""Reports that are read side by side, and CPUs that speak for another."""
 _QUOTED = re.compile(
     r"\s*(?:(?:not )?ok \d|# farm |KTAP version|TAP version)"
     r"|.{0,40}(?:Kernel command line|Command line|command line parameters)[ :]"
 )
 """Lines that may hold anything, said by somebody else: results, and the command line."""
-_BODY = re.compile(
-    r"\s*(?:\[<[0-9a-fA-F]{1,16}>\]|<[/\w#]{1,16}>|(?:\? )?[\w.$]{1,255}\+0x|0x[0-9a-f]{8}"
-    r"|[0-9a-f]{8,16}\b|[RE]?[A-Z][A-Z0-9]{1,2}:? {1,3}[0-9a-f\[(]|[RE](?:IP|SP|FLAGS):?"
-    r"|EIP is at|Code:|Call Trace:|Stack:|Modules linked in|CPU: ?\d|CPU \d|Pid: |Process |Comm"
-    r"|Tainted: |Hardware name:|Workqueue: |task:|note: |---\[ end|(?:hard|soft)irqs last|irq event"
-    r"|Sending NMI|NMI backtrace|Kernel Offset:|CR2:|PGD |#PF: |last sysfs file|Rebooting in)"
-)
-"""Lines that belong to registers and traces: behind a trace anything else is a new topic."""
-_BORROWED = re.compile(r"NMI backtrace for cpu \d")
-_EXIT_PATH = frozenset({"make_task_dead", "rewind_stack_and_make_dead", "do_exit", "oops_end"})
+_ASKED_BY_NMI = re.compile(r"NMI backtrace for cpu \d")
 
 
 def read(console: bytes) -> tuple[CrashReport, ...]:
@@ -57,174 +40,50 @@ def read(console: bytes) -> tuple[CrashReport, ...]:
     reader = _Reader()
     for line in lines(console):
         reader.feed(line)
-    return reader.finish(skipped(console))
-
-
-@dataclass(slots=True)
-class _Block:
-    """The lines of one report while it is read."""
-
-    rule: Rule
-    match: re.Match[str] | None
-    first: Line
-    before: tuple[str, ...]
-    doubtful: bool
-    """Perhaps it is not the kernel that speaks: only a trace can tell."""
-    fatal: bool
-    boot: int
-    mixed: bool = False
-    """Another report came between its lines, or it came between another's."""
-    raws: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    last: int = 0
-    began: bool = False
-    traced: bool = False
-    ended: bool = False
-    trailing: int = 0
-
-    @property
-    def complete(self) -> bool:
-        """The report has all that its title needs; what still comes is its tail."""
-        if self.rule.name in PREFACES:
-            return False
-        if self.rule.end:
-            return self.ended
-        return self.traced or self.rule.place is Place.NONE
-
-    @property
-    def full(self) -> bool:
-        return len(self.texts) >= self.rule.reach
-
-    def add(self, line: Line) -> None:
-        self.last = line.number
-        self.raws.append(line.raw)
-        self.texts.append(line.text)
-        if self.rule.end and self.rule.end.search(line.text):
-            self.ended = True
-        if self.rule.begin and not self.began:
-            self.began = self.rule.begin.search(line.text) is not None
-        elif not self.traced:
-            self.traced = frames.is_trace_entry(line.text)
-
-    def wants(self, line: Line) -> bool:
-        """Whether a line that begins no report of its own still belongs to this one."""
-        if self.complete:
-            self.trailing = 0 if _BODY.match(line.text) else self.trailing + 1
-        return not self.full and self.trailing <= _TRAILING
-
-    def holds(self, rule: Rule) -> bool:
-        """Whether a line that fits a rule is only a part of this report."""
-        if self.complete or self.full:
-            return False
-        return rule.inside is ANYWHERE or self.rule.name in rule.inside
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """A report, described, before it is known whether it stands for itself."""
-
-    rule: Rule
-    report: CrashReport
-    functions: tuple[str, ...]
-    """Every function of its trace, generic ones included."""
-    task: str | None
-    boot: int
-    last: int
-
-
-@dataclass(slots=True)
-class _Incident:
-    """A report and what followed from it."""
-
-    report: CrashReport
-    boot: int
-    last: int
-    fatal: bool
-    excerpt: str
-    kinds: set[CrashKind]
-    tasks: set[str | None]
-    places: set[str]
-    also: list[str] = field(default_factory=list)
-    repeats: int = 0
-
-    def causes(self, other: _Finding) -> bool:
-        """Whether another report only follows from this incident."""
-        if other.boot != self.boot:
-            return False
-        kind, distance = other.rule.kind, other.report.line - self.last
-        if CrashKind.PANIC in self.kinds and kind is not CrashKind.REBOOT:
-            return True
-        if other.rule.after & self.kinds:
-            return other.rule.near is None or distance <= other.rule.near
-        if kind in STUCK and self.kinds & STUCK:
-            same_task = other.task is not None and other.task in self.tasks
-            return same_task or not self.places.isdisjoint(other.report.frames[:1])
-        return self.fatal and distance <= _NEAR_EXIT and not _EXIT_PATH.isdisjoint(other.functions)
-
-    def take(self, other: _Finding) -> None:
-        """Add a report that only follows from this incident."""
-        report = other.report
-        if report.line - self.last <= BEFORE:
-            self.excerpt = _clip(self.excerpt, report.excerpt)
-        self.last = max(self.last, other.last)
-        self.fatal = self.fatal or report.fatal
-        self.kinds.add(report.kind)
-        self.tasks.add(other.task)
-        self.places.update(report.frames[:1])
-        self.note(report.title)
-
-    def note(self, title: str) -> None:
-        if title != self.report.title and title not in self.also and len(self.also) < _ALSO_LIMIT:
-            self.also.append(title)
-
-    def as_report(self, skipped_bytes: int) -> CrashReport:
-        return replace(
-            self.report,
-            fatal=self.fatal,
-            excerpt=self.excerpt,
-            also=tuple(self.also),
-            repeats=self.repeats,
-            skipped=skipped_bytes,
-        )
+    left_out = skipped(console)
+    return tuple(replace(report, skipped=left_out) for report in reader.finish())
 
 
 class _Reader:
     def __init__(self) -> None:
         self._boots = Boots()
-        self._boot = 0
+        self._incidents = Incidents()
         self._before: deque[str] = deque(maxlen=BEFORE)
-        self._open: dict[str, _Block] = {}
+        self._open: dict[str, Block] = {}
         self._lent: dict[str, str] = {}
-        self._incidents: list[_Incident] = []
-        self._by_title: dict[str, _Incident] = {}
 
     def feed(self, line: Line) -> None:
         boot = self._boots.feed(line)
         if boot is not None:
-            self._next_boot(boot, line)
+            self._next_boot(boot)
+        if boot is None or boot.first is not line:
+            self._take(line)
+        self._before.append(line.raw)
+
+    def finish(self) -> tuple[CrashReport, ...]:
+        self._close_all()
+        return self._incidents.reports()
+
+    def _take(self, line: Line) -> None:
         speaker = self._speaker(line)
         block = self._open.get(speaker)
-        found = None if _is_quoted(line) else find(line.text)
-        if found is not None:
+        found = None if _QUOTED.match(line.text) else find(line.text)
+        if found is not None and not (block is not None and block.is_ended_by(line)):
             self._reported(*found, line, speaker)
         elif block is not None and (line.kernel or not block.first.kernel):
             if block.wants(line):
                 block.add(line)
             else:
                 self._close(speaker)
-        self._before.append(line.raw)
-
-    def finish(self, skipped_bytes: int) -> tuple[CrashReport, ...]:
-        self._close_all()
-        reports = [incident.as_report(skipped_bytes) for incident in self._incidents]
-        return tuple(sorted(reports, key=lambda report: report.line))
 
     def _speaker(self, line: Line) -> str:
-        """Whose report a line belongs to: a CPU that is told to by NMI speaks for who told it."""
+        """Whose report a line belongs to: a CPU that was asked by NMI speaks for who asked."""
         caller = line.caller
         if caller in self._open:
             return caller
-        if self._open and _BORROWED.match(line.text):
+        if self._open and _ASKED_BY_NMI.match(line.text):
+            if len(self._lent) >= _OPEN_LIMIT:
+                self._lent.clear()
             self._lent[caller] = next(reversed(self._open))
         lender = self._lent.get(caller, caller)
         return lender if lender in self._open else caller
@@ -238,151 +97,45 @@ class _Reader:
             block.fatal = block.fatal or rule.fatal
             block.add(line)
             return
+        mixed = block is not None and block.placeless and not line.caller
+        if block is not None:
+            block.mixed = block.mixed or mixed
+            self._close(speaker)
         if rule.kind is CrashKind.PANIC:
             self._close_all()
-        mixed = block is not None and not block.complete and not block.traced and not line.caller
-        if block is not None and speaker in self._open:
-            block.mixed = mixed
-            self._close(speaker)
         self._start(rule, match, line, mixed)
 
     def _start(self, rule: Rule, match: re.Match[str] | None, line: Line, mixed: bool) -> None:
+        doubtful = self._is_doubtful(rule, line)
+        if not doubtful and rule is not REBOOT:
+            self._boots.kernel_spoke()
         if len(self._open) >= _OPEN_LIMIT:
             self._close(next(iter(self._open)))
         self._lent.pop(line.caller, None)
-        block = _Block(
-            rule=rule,
-            match=match,
-            first=line,
-            before=tuple(self._before),
-            doubtful=self._is_doubtful(rule, line),
-            fatal=rule.fatal,
-            boot=self._boot,
-            mixed=mixed,
-        )
-        block.add(line)
-        self._open[line.caller] = block
+        self._open[line.caller] = Block(rule, match, line, tuple(self._before), doubtful, mixed)
 
     def _is_doubtful(self, rule: Rule, line: Line) -> bool:
         """Where printk writes the time, a line without it is most likely not the kernel's."""
         return not line.kernel and (rule.weak or self._boots.timed)
 
-    def _next_boot(self, boot: NewBoot, line: Line) -> None:
-        culprit = self._close_all()
-        if culprit is None:
-            dead = [each for each in self._incidents if each.boot == self._boot and each.fatal]
-            culprit = dead[-1] if dead else None
-        if boot.asked:
-            self._boot += 1
-            return
-        if culprit is not None:
-            culprit.fatal = True
-            culprit.note(REBOOT.title)
-        else:
+    def _next_boot(self, boot: NewBoot) -> None:
+        culprit = self._close_all() or self._incidents.deadly()
+        if culprit is not None and not boot.asked:
+            culprit.add([REBOOT.title], fatal=True)
+        self._incidents.next_boot()
+        if culprit is None and not boot.asked:
             self._start(REBOOT, None, boot.first, mixed=False)
-        self._boot += 1
 
-    def _close_all(self) -> _Incident | None:
+    def _close_all(self) -> Incident | None:
         """Close every report; the incident of one that was cut off, if there is one."""
-        cut: _Incident | None = None
+        cut: Incident | None = None
         for speaker, block in list(self._open.items()):
+            block.cut = True
             incident = self._close(speaker)
             cut = cut if block.complete else incident
         self._lent.clear()
         return cut
 
-    def _close(self, speaker: str) -> _Incident | None:
-        finding = _describe(self._open.pop(speaker))
-        if finding is None:
-            return None
-        self._boots.kernel_spoke()
-        return self._place(finding)
-
-    def _place(self, finding: _Finding) -> _Incident | None:
-        report = finding.report
-        for incident in reversed(self._incidents):
-            if report.title != incident.report.title and incident.causes(finding):
-                incident.take(finding)
-                return incident
-        if (same := self._by_title.get(report.title)) is not None:
-            same.repeats += 1
-            if finding.boot == same.boot:
-                same.last = finding.last
-            same.tasks.add(finding.task)
-            return same
-        if len(self._incidents) >= REPORTS_LIMIT:
-            return None
-        incident = _Incident(
-            report=report,
-            boot=finding.boot,
-            last=finding.last,
-            fatal=report.fatal,
-            excerpt=report.excerpt,
-            kinds={report.kind},
-            tasks={finding.task},
-            places=set(report.frames[:1]),
-        )
-        self._incidents.append(incident)
-        self._by_title[report.title] = incident
-        return incident
-
-
-def _is_quoted(line: Line) -> bool:
-    return not line.kernel and _QUOTED.match(line.text) is not None
-
-
-def _describe(block: _Block) -> _Finding | None:
-    """Title and frames of a report; None if nothing shows that it was the kernel that spoke."""
-    rule, texts = block.rule, block.texts
-    groups = {} if block.match is None else block.match.groupdict("")
-    if rule.begin is not None:
-        start = next((n for n, text in enumerate(texts) if rule.begin.search(text)), len(texts))
-        texts = texts[start:]
-    has_trace = rule.end is not None or rule.place is not Place.NONE
-    trace = frames.trace(texts if has_trace else ())
-    functions = trace.functions
-    if block.doubtful and not functions:
-        return None
-    if groups.get("at"):
-        functions = (frames.function(groups["at"]), *functions)
-    telling = frames.meaningful(functions, stuck=rule.kind in STUCK)
-    where = _named(rule, block.texts) or _where(telling, trace.sure, groups.get("file", ""))
-    groups |= {"where": where, "what": stable(groups.get("what") or groups.get("what2") or "")}
-    lost = rule.place is Place.NEEDED and not where
-    jumbled = block.mixed and rule.place is Place.NEEDED and not groups.get("at")
-    report = CrashReport(
-        title=rule.title.format(**groups)[:TITLE_LIMIT],
-        kind=rule.kind,
-        line=block.first.number,
-        frames=telling,
-        excerpt=_clip("\n".join(block.before), "\n".join(block.raws)),
-        fatal=block.fatal,
-        corrupted=lost or jumbled or rule.kind is CrashKind.UNKNOWN or not block.first.whole,
-    )
-    task = groups.get("pid") or frames.pid(block.texts)
-    return _Finding(rule, report, functions, task, block.boot, block.last)
-
-
-def _named(rule: Rule, texts: list[str]) -> str:
-    for text in texts if rule.names is not None else ():
-        if rule.names is not None and (match := rule.names.search(text)) is not None:
-            return f" in {frames.function(match['at'])}"
-    return ""
-
-
-def _where(telling: tuple[str, ...], sure: bool, file: str) -> str:
-    if telling[:1] == (frames.NO_SYMBOL,) and len(telling) > 1 and sure:
-        return f" in {frames.NO_SYMBOL} from {telling[1]}"
-    if telling:
-        return f" in {telling[0]}"
-    return f" at {file.lstrip('./')}" if file else ""
-
-
-def _clip(*parts: str) -> str:
-    """The parts one below the other; if that is too long, its head and its tail."""
-    text = "\n".join(part for part in parts if part)
-    if len(text) <= EXCERPT_LIMIT:
-        return text
-    tail = EXCERPT_LIMIT // 4
-    head = EXCERPT_LIMIT - tail - len(_LEFT_OUT)
-    return f"{text[:head]}{_LEFT_OUT}{text[-tail:]}"
+    def _close(self, speaker: str) -> Incident | None:
+        finding = self._open.pop(speaker).describe()
+        return None if finding is None else self._incidents.place(finding)

@@ -4,6 +4,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+EXCERPT_LIMIT = 16_384
+"""Characters of an excerpt; KCIDB's limit for a log excerpt."""
+
+_LEFT_OUT = "\n[... lines left out ...]\n"
+
 
 class CrashKind(StrEnum):
     """The family of trouble, in the field's words; the values are stored and compared."""
@@ -62,3 +67,13 @@ class CrashReport:
     """How often a report of the same title came again in this console."""
     skipped: int = 0
     """Bytes of this console that were not read because it is longer than LIMIT."""
+
+
+def clip(*parts: str) -> str:
+    """The parts one below the other; if that is too long for an excerpt, its head and its tail."""
+    text = "\n".join(part for part in parts if part)
+    if len(text) <= EXCERPT_LIMIT:
+        return text
+    tail = EXCERPT_LIMIT // 4
+    head = EXCERPT_LIMIT - tail - len(_LEFT_OUT)
+    return f"{text[:head]}{_LEFT_OUT}{text[-tail:]}"

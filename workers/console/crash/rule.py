@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a row of the table of crash reports holds; the table itself is in rules.py."""
+"""What a row of the table of crash reports holds, and the families of rows.
+
+The table itself is in rules.py.
+"""
 
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
+from workers.console.crash.frames import SYMBOL
 from workers.console.crash.report import CrashKind
 
 
@@ -49,3 +54,40 @@ class Rule:
     """... if it comes within so many lines (None: anywhere in the same boot)."""
     ignore: re.Pattern[str] | None = None
     """Lines that the pattern finds and that are no report."""
+
+
+ANYWHERE = frozenset({"*"})
+"""For Rule.inside: a part of whatever report is open."""
+PREFACES = frozenset({"cut-here", "execute-nx"})
+"""Rules for lines that announce a report; the line that follows says which."""
+STUCK = frozenset(
+    {CrashKind.SOFT_LOCKUP, CrashKind.HARD_LOCKUP, CrashKind.RCU_STALL}
+    | {CrashKind.HUNG_TASK, CrashKind.WORKQUEUE_LOCKUP, CrashKind.CSD_LOCKUP}
+)
+"""Kinds that tell of no progress: several watchers report the same stuck CPU or task."""
+
+DEAD = frozenset({CrashKind.OOPS, CrashKind.BUG, CrashKind.KPROBES})
+"""Kinds that kill the task that ran."""
+STOPPED = DEAD | {CrashKind.HARD_LOCKUP, CrashKind.CSD_LOCKUP}
+"""Who waits for a task that died, or for a CPU that does not answer, is no new fault."""
+
+AT = rf"(?P<at>{SYMBOL})"
+FILE = r"(?P<file>[\w./+-]{1,200}):\d{1,6}"
+_END_TRACE = re.compile(r"---\[ end trace")
+_END_PANIC = re.compile(r"---\[ end Kernel panic|Rebooting in \d")
+
+# Families of rows: what their reports have in common.
+Text = partial(Rule, place=Place.NONE)
+Panic = partial(Rule, place=Place.NONE, end=_END_PANIC, fatal=True)
+Traced = partial(Rule, end=_END_TRACE, reach=250)
+Dying = partial(Rule, end=_END_TRACE, reach=250, fatal=True)
+Header = partial(  # written by die(), alone or behind a line that says more
+    Dying,
+    inside=frozenset({"page-fault", "double-fault", "stack-guard", "missing-endbr", "cfi"})
+    | {"ubsan-trap", "kprobe-unrecoverable", "kretprobe-lost", "bug", "oops", "die"}
+    | {"early-exception"},
+)
+Stuck = partial(Rule, after=STOPPED, near=None)
+Stall = partial(Rule, after=STOPPED, near=None, place=Place.OPTIONAL, reach=400)
+Lockdep = partial(Rule, begin=re.compile(r"stack backtrace:"), reach=3000)
+Sanitizer = partial(Rule, end=re.compile(r"={50}"), reach=400)

@@ -6,125 +6,110 @@ a row see docs/crash-reader.md. Where two rows fit one line the first one wins.
 """
 
 import re
-from functools import partial
 
-from workers.console.crash.frames import SYMBOL
 from workers.console.crash.report import CrashKind as Kind
-from workers.console.crash.rule import Place, Rule
-
-ANYWHERE = frozenset({"*"})
-"""For Rule.inside: a part of whatever report is open."""
-PREFACES = frozenset({"cut-here", "execute-nx"})
-"""Rules for lines that announce a report; the line that follows says which."""
-STUCK = frozenset(
-    {Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL}
-    | {Kind.HUNG_TASK, Kind.WORKQUEUE_LOCKUP, Kind.CSD_LOCKUP}
+from workers.console.crash.rule import (
+    ANYWHERE,
+    AT,
+    DEAD,
+    FILE,
+    PREFACES,
+    STOPPED,
+    STUCK,
+    Dying,
+    Header,
+    Lockdep,
+    Panic,
+    Place,
+    Rule,
+    Sanitizer,
+    Stall,
+    Stuck,
+    Text,
+    Traced,
 )
-"""Kinds that tell of no progress: several watchers report the same stuck CPU or task."""
 
 _re = re.compile
-_AT = rf"(?P<at>{SYMBOL})"
-_FILE = r"(?P<file>[\w./+-]{1,200}):\d{1,6}"
-_END_TRACE = _re(r"---\[ end trace")
-_END_BANNER = _re(r"={60}")
-_END_PANIC = _re(r"---\[ end Kernel panic|Rebooting in \d")
-_DEAD = frozenset({Kind.OOPS, Kind.BUG, Kind.KPROBES})
-
-_Traced = partial(Rule, end=_END_TRACE, reach=250)
-_Dying = partial(Rule, end=_END_TRACE, reach=250, fatal=True)
-_Header = partial(  # written by die(), alone or behind a line that says more
-    _Dying,
-    inside=frozenset({"page-fault", "double-fault", "stack-guard", "missing-endbr", "cfi"})
-    | {"ubsan-trap", "kprobe-unrecoverable", "kretprobe-lost", "bug", "oops", "die"}
-    | {"early-exception"},
-)
-_Text = partial(Rule, place=Place.NONE)
-_Panic = partial(Rule, place=Place.NONE, end=_END_PANIC, fatal=True)
-# A CPU that waits for a lock of a task that died is no new fault.
-_Stuck = partial(Rule, after=_DEAD, near=None)
-_Stall = partial(Rule, after=_DEAD, near=None, place=Place.OPTIONAL, reach=400)
-_Lockdep = partial(Rule, begin=_re(r"stack backtrace:"), reach=3000)
-_Sanitizer = partial(Rule, end=_END_BANNER, reach=400)
 
 
-_AFTER_DEATH = "|".join(
-    (
-        r"Fatal exception(?: in interrupt)?",
-        r"Aiee, killing interrupt handler",
-        r"Attempted to kill (?:init|the idle task)",
-        r"Oopsed too often",
-        r"Oops failed to kill thread",
-        r"Machine halted",
-        r"\S{1,20} stack guard hit",
-        r"cannot return from double fault",
-        r"can't return from __builtin_unreachable",
-        r"Non maskable interrupt",
-    )
+def _any_of(*patterns: str) -> str:
+    return "|".join(patterns)
+
+
+_AFTER_DEATH = _any_of(
+    r"Fatal exception(?: in interrupt)?",
+    r"Aiee, killing interrupt handler",
+    r"Attempted to kill (?:init|the idle task)",
+    r"Oopsed too often",
+    r"Oops failed to kill thread",
+    r"Machine halted",
+    r"\S{1,20} stack guard hit",
+    r"cannot return from double fault",
+    r"can't return from __builtin_unreachable",
+    r"Non maskable interrupt",
 )
 """Why the kernel panics when a task died that it can't do without."""
-_ON_REPORT = "|".join(
-    (
-        r"\S{1,40}: (?:panic_on_warn set|system warned too often)",
-        r"panic_on_taint set",
-        r"kasan\.fault=panic\w{0,20}",
-        r"kmsan\.panic",
-        r"softlockup: hung tasks",
-        r"Hard LOCKUP",
-        r"hung_task: blocked tasks",
-        r"RCU Stall",
-        r"NMI: Not continuing",
-        r"NMI IOCK error: Not continuing",
-        r"[A-Z][\w :]{1,60}[Mm]achine check",
-        r"Panicing machine check CPU died",
-    )
+_ON_REPORT = _any_of(
+    r"\S{1,40}: (?:panic_on_warn set|system warned too often)",
+    r"panic_on_taint set",
+    r"kasan\.fault=panic\w{0,20}",
+    r"kmsan\.panic",
+    r"softlockup: hung tasks",
+    r"Hard LOCKUP",
+    r"hung_task: blocked tasks",
+    r"RCU Stall",
+    r"NMI: Not continuing",
+    r"NMI IOCK error: Not continuing",
+    r"[A-Z][\w :]{1,60}[Mm]achine check",
+    r"Panicing machine check CPU died",
 )
 """Why the kernel panics when it was told to do so after a report."""
-_UNWINDER = "|".join(
-    (
-        r"can't (?:access|dereference) (?:iret )?registers",
-        r"kernel stack (?:regs|frame pointer)",
-        r"stack recursion on stack type",
-        r"stack going in the wrong direction",
-        r"unknown (?:SP base reg|BP base reg|\.orc_unwind entry type)",
-        r"missing R?[0-9A-Z]{2} value",
-        r"bad lookup (?:idx|value)",
-        r"(?:Bad or missing|Corrupt) \.orc_unwind table",
-    )
+_UNWINDER = _any_of(
+    r"can't (?:access|dereference) (?:iret )?registers",
+    r"kernel stack (?:regs|frame pointer)",
+    r"stack recursion on stack type",
+    r"stack going in the wrong direction",
+    r"unknown (?:SP base reg|BP base reg|\.orc_unwind entry type)",
+    r"missing R?[0-9A-Z]{2} value",
+    r"bad lookup (?:idx|value)",
+    r"(?:Bad or missing|Corrupt) \.orc_unwind table",
 )
 
 
 def _lockdep(name: str, text: str, hint: str = "") -> Rule:
     """print_*_bug() of lockdep: `WARNING: text`; in 2.6.33 `[ INFO: text ]` or `[ BUG: text ]`."""
     pattern = rf"(?:WARNING|INFO|BUG): (?:.{{1,20}}/\d{{1,10}} )?(?P<what>{text})"
-    return _Lockdep(name, Kind.LOCKDEP, hint or text, _re(pattern), "lockdep: {what}{where}")
+    return Lockdep(name, Kind.LOCKDEP, hint or text, _re(pattern), "lockdep: {what}{where}")
 
 
 RULES: tuple[Rule, ...] = (
     # --- kernel/panic.c, kernel/exit.c
-    _Panic(
+    Panic(
         "panic-after-death",
         Kind.PANIC,
         "Kernel panic - not syncing: ",
         _re(rf"Kernel panic - not syncing: (?P<what>{_AFTER_DEATH})"),
         "Kernel panic - not syncing: {what}",
-        after=_DEAD | {Kind.UBSAN, Kind.HARD_LOCKUP},
+        after=DEAD | {Kind.UBSAN, Kind.HARD_LOCKUP},
+        near=300,
     ),
-    _Panic(
+    Panic(
         "panic-on-report",
         Kind.PANIC,
         "Kernel panic - not syncing: ",
         _re(rf"Kernel panic - not syncing: (?P<what>{_ON_REPORT})"),
         "Kernel panic - not syncing: {what}",
         after=frozenset(Kind) - {Kind.REBOOT},
+        near=1000,  # the traces of all CPUs may lie between
     ),
-    _Panic(
+    Panic(
         "panic",
         Kind.PANIC,
         "Kernel panic - not syncing: ",
         _re(r"Kernel panic - not syncing: (?P<what>.*?)(?: \]---|$)"),
         "Kernel panic - not syncing: {what}",
     ),
-    _Panic(  # arch/x86/mm/extable.c, arch/x86/kernel/head_64.S
+    Panic(  # arch/x86/mm/extable.c, arch/x86/kernel/head_64.S
         "early-exception",
         Kind.PANIC,
         "PANIC: early exception ",
@@ -132,7 +117,7 @@ RULES: tuple[Rule, ...] = (
         "PANIC: early exception {code}{where}",
         place=Place.OPTIONAL,
     ),
-    _Panic(  # arch/x86/kernel/head_32.S
+    Panic(  # arch/x86/kernel/head_32.S
         "early-exception-i386",
         Kind.PANIC,
         "BUG: Int ",
@@ -141,7 +126,7 @@ RULES: tuple[Rule, ...] = (
         place=Place.OPTIONAL,
     ),
     # --- arch/x86/mm/fault.c
-    _Dying(
+    Dying(
         "page-fault",
         Kind.OOPS,
         "BUG: ",
@@ -152,7 +137,7 @@ RULES: tuple[Rule, ...] = (
         "BUG: {what}{where}",
         inside=PREFACES | {"page-fault", "oops", "die"},
     ),
-    _Text(  # printed before the page fault's own first line
+    Text(  # printed before the page fault's own first line
         "execute-nx",
         Kind.UNKNOWN,
         "kernel tried to execute NX-protected page",
@@ -162,14 +147,14 @@ RULES: tuple[Rule, ...] = (
         fatal=True,
     ),
     # --- arch/x86/kernel/traps.c, doublefault_32.c, cet.c, kernel/cfi.c, lib/ubsan.c
-    _Dying(
+    Dying(
         "double-fault",
         Kind.OOPS,
         "PANIC: double fault, error_code",
         _re(r"PANIC: double fault, error_code"),
         "PANIC: double fault{where}",
     ),
-    _Text(  # 2.6.33 names no function here
+    Text(  # 2.6.33 names no function here
         "double-fault-i386",
         Kind.OOPS,
         "PANIC: double fault, gdt at ",
@@ -177,36 +162,30 @@ RULES: tuple[Rule, ...] = (
         "PANIC: double fault",
         fatal=True,
     ),
-    _Dying(
+    Dying(
         "stack-guard",
         Kind.OOPS,
         " stack guard page was hit at",
         _re(r"BUG: (?P<what>[#\w]{1,20} stack guard page was hit)"),
         "BUG: {what}{where}",
     ),
-    _Traced(
+    Traced(
         "missing-endbr",
         Kind.BUG,
         "Missing ENDBR: ",
-        _re(rf"Missing ENDBR: {_AT}"),
+        _re(rf"Missing ENDBR: {AT}"),
         "Missing ENDBR{where}",
     ),
-    _Traced(
-        "cfi",
-        Kind.BUG,
-        "CFI failure at ",
-        _re(rf"CFI failure at {_AT}"),
-        "CFI failure{where}",
-    ),
-    _Dying(
+    Traced("cfi", Kind.BUG, "CFI failure at ", _re(rf"CFI failure at {AT}"), "CFI failure{where}"),
+    Dying(
         "ubsan-trap",
         Kind.UBSAN,
         "UBSAN: ",
-        _re(rf"UBSAN: (?P<what>[\w /-]{{1,60}}) at {_AT}"),
+        _re(rf"UBSAN: (?P<what>[\w /-]{{1,60}}) at {AT}"),
         "UBSAN: {what}{where}",
     ),
     # --- kernel/kprobes.c, arch/x86/kernel/kprobes/, kernel/test_kprobes.c
-    _Traced(
+    Traced(
         "kprobe-unrecoverable",
         Kind.KPROBES,
         "Unrecoverable kprobe detected",
@@ -215,7 +194,7 @@ RULES: tuple[Rule, ...] = (
         names=_re(r"(?:\.addr = |^Name: )(?P<at>[A-Za-z_][\w.]*)"),
         fatal=True,
     ),
-    _Traced(
+    Traced(
         "kretprobe-lost",
         Kind.KPROBES,
         "kretprobe: Return address not found",
@@ -224,28 +203,18 @@ RULES: tuple[Rule, ...] = (
         place=Place.NONE,
         fatal=True,
     ),
-    _Text(
-        "kprobes-displacement",
-        Kind.KPROBES,
-        "Kprobes error: ",
-        _re(r"Kprobes error: (?P<what>new displacement does not fit)"),
-        "Kprobes error: {what}",
-    ),
-    _Text(
+    Text(
         "kprobes-failed",
         Kind.KPROBES,
         "probe",
-        _re(r"(?:kprobes|kretprobe): (?P<what>Failed to [a-z][a-z ]{1,60}[a-z]|lookup failed)"),
+        _re(
+            r"(?:kprobes|kretprobe): (?P<what>Failed to [a-z][a-z ]{1,60}[a-z]|lookup failed"
+            r"|Kprobes error: new displacement does not fit"
+            r"|Kprobes globally \w{7,8}, but failed to \w{6,7})"
+        ),
         "kprobes: {what}",
     ),
-    _Text(
-        "kprobes-toggle",
-        Kind.KPROBES,
-        "Kprobes globally ",
-        _re(r"(?P<what>Kprobes globally (?:en|dis)abled, but failed to (?:en|dis)able)"),
-        "{what} all",
-    ),
-    _Text(
+    Text(
         "kprobes-smoke-test",
         Kind.KPROBES,
         "BUG: Kprobe smoke test: ",
@@ -253,60 +222,61 @@ RULES: tuple[Rule, ...] = (
         "BUG: Kprobe smoke test failed",
     ),
     # --- lib/bug.c, arch/x86/kernel/dumpstack.c
-    _Dying(
+    Dying(
         "bug",
         Kind.BUG,
         "ernel BUG at ",
-        _re(rf"[Kk]ernel BUG at (?:{_AT}|{_FILE}!|[0-9a-f]{{8,16}} \[verbose)"),
+        _re(rf"[Kk]ernel BUG at (?:{AT}|{FILE}!|[0-9a-f]{{8,16}} \[verbose)"),
         "kernel BUG{where}",
         inside=PREFACES | {"kprobe-unrecoverable", "kretprobe-lost", "missing-endbr", "cfi"},
     ),
-    _Header(  # behind a page fault, or alone where its first line was lost
+    Header(  # behind a page fault, or alone where its first line was lost
         "oops",
         Kind.OOPS,
         " [#",
         _re(r"(?:Oops|Bad pagetable): [0-9a-f]{4} \[#\d{1,6}\]"),
         "Oops{where}",
     ),
-    _Header(
+    Header(
         "die",
         Kind.OOPS,
         " [#",
         _re(
-            r"(?:^|Oops: )(?P<what>[A-Za-z#][\w#' -]{0,60})(?:, (?:probably|maybe) for [^:]{1,60})?"
+            r"(?:^|Oops: )(?P<what>[A-Za-z#][\w#' -]{0,60})(?:, [^:\[]{1,80})?"
             r": [0-9a-f]{4} \[#\d{1,6}\]"
         ),
         "Oops: {what}{where}",
+        weak=True,
     ),
     # --- kernel/panic.c: WARN() and its family
-    _Traced(
+    Traced(
         "warning",
         Kind.WARNING,
         "WARNING: ",
         _re(
             r"WARNING: (?:CPU: \d{1,5} PID: \d{1,10} )?(?:at )?"
-            rf"(?:{_FILE} )?(?:at )?{_AT}"
+            rf"(?:{FILE} )?(?:at )?{AT}"
         ),
         "WARNING{where}",
-        inside=PREFACES | {"missing-endbr", "cfi"},
+        inside=PREFACES | {"missing-endbr", "cfi", "lockdep-key"},
     ),
-    _Traced(  # CONFIG_KALLSYMS=n, or a line that was cut off
+    Traced(  # CONFIG_KALLSYMS=n, or a line that was cut off
         "warning-without-symbol",
         Kind.WARNING,
         "WARNING: ",
-        _re(rf"WARNING: CPU: \d{{1,5}} PID: \d{{1,10}} at(?: {_FILE})?"),
+        _re(rf"WARNING: CPU: \d{{1,5}} PID: \d{{1,10}} at(?: {FILE})?"),
         "WARNING{where}",
         inside=PREFACES,
     ),
     # --- kernel/watchdog.c; kernel/softlockup.c and arch/x86/kernel/apic/nmi.c of 2.6.33
-    _Stuck(
+    Stuck(
         "soft-lockup",
         Kind.SOFT_LOCKUP,
         "BUG: soft lockup - CPU#",
         _re(r"BUG: soft lockup - CPU#\d{1,5} stuck for \d{1,10}s! \[.{0,40}:(?P<pid>\d{1,10})\]"),
         "BUG: soft lockup{where}",
     ),
-    _Stuck(
+    Stuck(
         "hard-lockup",
         Kind.HARD_LOCKUP,
         "atchdog detected ",
@@ -315,52 +285,61 @@ RULES: tuple[Rule, ...] = (
         reach=200,
     ),
     # --- kernel/rcu/tree_stall.h, tree_exp.h, tasks.h; kernel/rcutree.c of 2.6.33
-    _Stall(
+    Stall(
         "rcu-stall-expedited",
         Kind.RCU_STALL,
-        "detected expedited stalls",
-        _re(r"INFO: \w{1,40} detected expedited stalls"),
+        "detected expedited stalls on",
+        _re(r"INFO: \w{1,40} detected expedited stalls on"),
         "INFO: rcu detected expedited stall{where}",
     ),
-    _Stall(
+    Stall(
         "rcu-tasks-stall",
         Kind.RCU_STALL,
         "detected stalls",
         _re(r"INFO: (?P<flavor>rcu_tasks\w{0,20}) detected stalls"),
         "INFO: {flavor} detected stall{where}",
     ),
-    _Stall(
+    Stall(
         "rcu-stall",
         Kind.RCU_STALL,
         "detected ",
         _re(
-            r"INFO: (?:\w{1,40} (?:self-)?detected stalls? on CPU|\w{1,40} detected stall, but "
-            r"suppressed|RCU detected CPU (?:\d{1,5} stall|stalls:))"
+            r"INFO: (?:\w{1,40} (?:self-)?detected stalls? on CPU"
+            r"|RCU detected CPU (?:\d{1,5} stall|stalls:))"
         ),
         "INFO: rcu detected stall{where}",
     ),
+    Text(
+        "rcu-stall-suppressed",
+        Kind.RCU_STALL,
+        "but suppressed full report",
+        _re(r"INFO: \w{1,40} detected (?:expedited )?stalls?, but suppressed full report"),
+        "INFO: rcu detected stall",
+        after=STOPPED,
+        near=None,
+    ),
     # --- kernel/hung_task.c, kernel/workqueue.c, kernel/smp.c
-    _Stuck(
+    Stuck(
         "hung-task",
         Kind.HUNG_TASK,
         " blocked ",
         _re(r"INFO: task .{1,40}:(?P<pid>\d{1,10}) blocked (?:in I/O wait )?for more than \d"),
         "INFO: task hung{where}",
     ),
-    _Text(
+    Text(
         "workqueue-lockup",
         Kind.WORKQUEUE_LOCKUP,
         "BUG: workqueue lockup",
         _re(r"BUG: workqueue lockup"),
         "BUG: workqueue lockup",
-        after=_DEAD | STUCK,
+        after=DEAD | STUCK,
         near=None,
     ),
-    _Stall(
+    Stall(
         "csd-lockup",
         Kind.CSD_LOCKUP,
         "non-responsive CSD lock",
-        _re(rf"non-responsive CSD lock \(#\d{{1,10}}\) on CPU#.{{1,60}} for CPU#\d{{1,5}} {_AT}"),
+        _re(rf"non-responsive CSD lock \(#\d{{1,10}}\) on CPU#.{{1,60}} for CPU#\d{{1,5}} {AT}"),
         "csd: non-responsive CSD lock{where}",
     ),
     # --- kernel/locking/lockdep.c; kernel/lockdep.c of 2.6.33
@@ -388,8 +367,7 @@ RULES: tuple[Rule, ...] = (
         "lock held when returning to user space",
         _re(r"(?:WARNING|BUG): lock held when returning to user space"),
         "lockdep: lock held when returning to user space{where}",
-        names=_re(rf", at: (?:\[<[0-9a-f]{{1,16}}>\] )?{_AT}"),
-        reach=60,
+        names=_re(rf", at: (?:\[<[0-9a-f]{{1,16}}>\] )?{AT}"),
     ),
     Rule(
         "lockdep-key",
@@ -402,7 +380,7 @@ RULES: tuple[Rule, ...] = (
         "lockdep: {what}{where}",
         place=Place.OPTIONAL,
     ),
-    _Text(  # the validator switches itself off: from here on nothing is checked
+    Text(  # the validator switches itself off: from here on nothing is checked
         "lockdep-full",
         Kind.LOCKDEP,
         "BUG: MAX_",
@@ -410,28 +388,28 @@ RULES: tuple[Rule, ...] = (
         "lockdep: {what}",
     ),
     # --- mm/kasan/, mm/kfence/, mm/kmsan/, kernel/kcsan/, lib/ubsan.c
-    _Sanitizer(
+    Sanitizer(
         "kasan",
         Kind.KASAN,
         "BUG: KASAN: ",
-        _re(rf"BUG: KASAN: (?P<what>[a-z-]{{1,60}})(?: in {_AT})?"),
+        _re(rf"BUG: KASAN: (?P<what>[a-z -]{{1,60}}?)(?: in {AT}|$)"),
         "BUG: KASAN: {what}{where}",
     ),
-    _Sanitizer(
+    Sanitizer(
         "kfence",
         Kind.KFENCE,
         "BUG: KFENCE: ",
-        _re(rf"BUG: KFENCE: (?P<what>[a-z -]{{1,60}}) in {_AT}"),
+        _re(rf"BUG: KFENCE: (?P<what>[a-z -]{{1,60}}) in {AT}"),
         "BUG: KFENCE: {what}{where}",
     ),
-    _Sanitizer(
+    Sanitizer(
         "kmsan",
         Kind.KMSAN,
         "BUG: KMSAN: ",
-        _re(rf"BUG: KMSAN: (?P<what>[a-z -]{{1,60}}) in {_AT}"),
+        _re(rf"BUG: KMSAN: (?P<what>[a-z -]{{1,60}}) in {AT}"),
         "BUG: KMSAN: {what}{where}",
     ),
-    _Sanitizer(  # the kernel sorts the two functions, so that its text is a title
+    Sanitizer(  # the kernel sorts the two functions, so that its text is a title
         "kcsan",
         Kind.KCSAN,
         "BUG: KCSAN: ",
@@ -443,9 +421,9 @@ RULES: tuple[Rule, ...] = (
         "ubsan",
         Kind.UBSAN,
         "UBSAN: ",
-        _re(rf"UBSAN: (?P<what>[\w -]{{1,60}}) in {_FILE}:\d{{1,6}}"),
+        _re(rf"UBSAN: (?P<what>[\w -]{{1,60}}) in {FILE}:\d{{1,6}}"),
         "UBSAN: {what}{where}",
-        end=_re(r"---\[ end trace|={60}"),
+        end=_re(r"---\[ end trace|={50}"),
         reach=150,
         inside=PREFACES,
     ),
@@ -457,7 +435,7 @@ RULES: tuple[Rule, ...] = (
         _re(r"unreferenced object 0x[0-9a-f]{8,16} \(size \d{1,10}\)"),
         "kmemleak: unreferenced object{where}",
     ),
-    _Text(
+    Text(
         "kmemleak",
         Kind.KMEMLEAK,
         "new suspected memory leaks",
@@ -475,7 +453,7 @@ RULES: tuple[Rule, ...] = (
             r".{1,40}/(?P<pid>\d{1,10})/"
         ),
         "BUG: {what}{where}",
-        after=_DEAD,
+        after=DEAD,
     ),
     Rule(
         "sleeping-function",
@@ -483,10 +461,10 @@ RULES: tuple[Rule, ...] = (
         " context at ",
         _re(
             r"BUG: (?P<what>sleeping function called from invalid context|assuming atomic context"
-            rf"|assuming non migratable context) at {_FILE}"
+            rf"|assuming non migratable context) at {FILE}"
         ),
         "BUG: {what}{where}",
-        after=_DEAD,
+        after=DEAD,
     ),
     Rule(
         "preemptible",
@@ -494,24 +472,24 @@ RULES: tuple[Rule, ...] = (
         " in preemptible ",
         _re(r"BUG: using (?P<what>\w{1,60}\(\)) in preemptible "),
         "BUG: using {what} in preemptible code{where}",
-        names=_re(rf"caller is {_AT}"),
+        names=_re(rf"caller is {AT}"),
     ),
     # --- arch/x86/kernel/nmi.c and cpu/mce/core.c; traps.c and cpu/mcheck/ of 2.6.33
-    _Text(
+    Text(
         "unknown-nmi",
         Kind.UNKNOWN_NMI,
         "NMI received for unknown reason",
         _re(r"Uhhuh\. NMI received for unknown reason [0-9a-f]{2} on CPU \d"),
         "NMI received for unknown reason",
     ),
-    _Text(
+    Text(
         "nmi-hardware",
         Kind.UNKNOWN_NMI,
         "NMI: ",
         _re(r"NMI: (?P<what>PCI system error \(SERR\)|IOCK error \(debug interrupt\?\))"),
         "NMI: {what}",
     ),
-    _Text(
+    Text(
         "machine-check",
         Kind.MACHINE_CHECK,
         "Machine Check",
@@ -520,8 +498,6 @@ RULES: tuple[Rule, ...] = (
             r"|Unexpected int18 \(Machine Check\))"
         ),
         "Machine Check",
-        after=frozenset({Kind.MACHINE_CHECK}),
-        near=30,
     ),
     # --- mm/slub.c, mm/page_alloc.c, mm/memory.c, kernel/fork.c, spinlock_debug.c, workqueue.c
     Rule(
@@ -530,20 +506,24 @@ RULES: tuple[Rule, ...] = (
         "BUG ",
         _re(r"^BUG (?P<cache>[\w:.-]{1,64})(?: \([^)]{1,60}\))?: (?P<what>[A-Z][\w' ]{1,80})"),
         "BUG {cache}: {what}{where}",
+        names=_re(rf"Allocated in {AT}"),
         place=Place.OPTIONAL,
         weak=True,
         reach=200,
     ),
     Rule(
-        "memory",
+        "bad-page",
+        Kind.MEMORY,
+        "BUG: Bad page ",
+        _re(r"BUG: (?P<what>Bad page (?:state|map|cache)) in process"),
+        "BUG: {what}{where}",
+    ),
+    Text(
+        "bad-mm",
         Kind.MEMORY,
         "BUG: ",
-        _re(
-            r"BUG: (?:(?P<what>Bad page (?:state|map|cache)) in process|(?P<what2>Bad rss-counter "
-            r"state|non-zero (?:pgtables_bytes|nr_\w{1,20}) on freeing mm))"
-        ),
-        "BUG: {what}{where}",
-        place=Place.OPTIONAL,
+        _re(r"BUG: (?P<what>Bad rss-counter state|non-zero \w{1,20} on freeing mm)"),
+        "BUG: {what}",
     ),
     Rule(
         "spinlock",
@@ -564,7 +544,7 @@ RULES: tuple[Rule, ...] = (
         names=_re(r"(?:workfn=|last function: )(?P<at>[A-Za-z_][\w.]*)"),
     ),
     # --- arch/x86/kernel/unwind_orc.c, unwind_frame.c, dumpstack_64.c
-    _Text(
+    Text(
         "unwinder",
         Kind.WARNING,
         "WARNING: ",
@@ -582,6 +562,7 @@ RULES: tuple[Rule, ...] = (
         _re(r"^(?:[\w./-]{1,40}: )?BUG: (?P<what>\S.*)"),
         "BUG: {what}{where}",
         place=Place.OPTIONAL,
+        reach=30,
         weak=True,
         inside=PREFACES,
         ignore=_re(r"messages suppressed"),
@@ -592,11 +573,12 @@ RULES: tuple[Rule, ...] = (
         "[ cut here ]",
         _re(r"-{8,}\[ cut here \]-{8,}"),
         "report of unknown kind{where}",
+        reach=30,
         inside=ANYWHERE,
     ),
 )
 
-REBOOT = _Text(  # seen by boots.py
+REBOOT = Text(  # seen by boots.py
     "reboot",
     Kind.REBOOT,
     "",

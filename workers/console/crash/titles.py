@@ -13,6 +13,12 @@ _MODULE = re.compile(r" \[[\w-]{1,64}\]")
 _SUFFIX = re.compile(r"(?<=\w)\.(?:isra|constprop|part|cold|llvm|lto_priv|clone)\b[\w.]*")
 _NUMBER = re.compile(r"\b(?:0x[0-9a-fA-F]{1,16}|[0-9a-f]{8,16}|\d{1,20})\b")
 _BLANKS = re.compile(r"\s+")
+_FOREIGN = re.compile(r"[^ -~]")
+
+
+def title(template: str, groups: dict[str, str]) -> str:
+    """A title: at most TITLE_LIMIT characters, and only ASCII, like what the kernel writes."""
+    return _FOREIGN.sub("?", template.format(**groups))[:TITLE_LIMIT]
 
 
 def stable(text: str) -> str:

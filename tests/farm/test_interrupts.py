@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real `farm submit` processes, stopped and killed: the run goes on, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from farm.db import claims
+from farm.db.database import Database
+from farm.db.models import AttemptRow, JobRow, RunRow
+from farm.settings import Settings, load
+
+ROOT = Path(__file__).parents[2]
+LANE = "x86_64-preempt-none-auto"
+LIMIT = 60
+
+Program = Callable[..., str]
+WaitUntil = Callable[[Callable[[], bool]], None]
+
+
+class Home:
+    """A FARM_HOME and the commands that are run on it."""
+
+    def __init__(self, folder: Path, wait_until: WaitUntil) -> None:
+        self.folder = folder
+        self.settings: Settings = load({"FARM_HOME": str(folder)})
+        self.wait_until = wait_until
+
+    @contextmanager
+    def running(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+        """Run a command; whatever happens in the block, it is gone afterwards."""
+        command = [sys.executable, "-c", "from farm.cli import main; main()", *map(str, words)]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "FARM_HOME": str(self.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def submit(self, series: Path) -> Any:
+        return self.running("submit", series, "--lab", "fake", "--node", "actor-1", "--json")
+
+    def resume(self) -> Any:
+        return self.running("resume", "--json")
+
+    def run(self) -> str | None:
+        """Return the id of the newest run, None while there is none."""
+        if not (self.settings.data / "farm.db").exists():
+            return None
+        database = Database(self.settings.database)
+        with database.transaction() as session:
+            row = session.scalars(select(RunRow).order_by(RunRow.created.desc()).limit(1)).first()
+        database.close()
+        return None if row is None else row.id
+
+    def done(self, kind: str) -> int:
+        """Return how many jobs of a kind are done."""
+        database = Database(self.settings.database)
+        with database.transaction() as session:
+            done = select(func.count()).where(JobRow.kind == kind, JobRow.state == claims.DONE)
+            count = session.scalar(done) or 0
+        database.close()
+        return count
+
+    def held(self, point: int) -> bool:
+        """Whether the build of a point is under way and held in its Makefile."""
+        run = self.run()
+        log = self.settings.runs / (run or "none") / "builds" / LANE / f"{point}.log"
+        return log.exists() and "held" in log.read_text()
+
+    def let_go(self, point: int) -> None:
+        """Let a build that is held go on; to be repeated, for a resumed run lays its lane out."""
+        src = self.settings.runs / (self.run() or "none") / "lanes" / LANE / "src"
+        if self.held(point):
+            with suppress(FileNotFoundError):
+                (src / "go").touch()
+
+    def left(self) -> list[int]:
+        """Return the processes that belong to this home, by their command line or their mounts."""
+        mine = str(self.folder).encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                seen = (entry / "cmdline").read_bytes() + (entry / "mountinfo").read_bytes()
+            except OSError:
+                continue
+            if mine in seen:
+                found.append(int(entry.name))
+        return found
+
+
+@pytest.fixture
+def home(tmp_path: Path, wait_until: WaitUntil) -> Home:
+    return Home(tmp_path / "home", wait_until)
+
+
+@pytest.fixture
+def held_series(series: Any, program: Program) -> Path:
+    """Three patches; the builds of the second and third are held; the second breaks a case."""
+    bad = {"cases": {"smoke.first": "not ok # 5 of 10"}}
+    series.patch("explain", {"doc": "x\n"})
+    series.patch("break", {"wait": "", "program.json": program(smoke=bad)})
+    series.patch("explain more", {"doc": "y\n"})
+    return Path(series.write())
+
+
+def verdict(home: Home, process: subprocess.Popen[str]) -> tuple[int, str, list[tuple[int, str]]]:
+    """Let a process go to its end; returns its status, verdict and regressions."""
+    said = list[str]()
+
+    def ended() -> bool:
+        home.let_go(2)
+        try:
+            said.extend(process.communicate(timeout=0.05))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    home.wait_until(ended)
+    document = json.loads(said[0])
+    found = [(one["first_bad"], one["title"]) for one in document["regressions"]]
+    return process.returncode, document["verdict"], found
+
+
+EXPECTED = (1, "REGRESSION", [(2, "smoke.first: 5 of 10")])
+
+
+def test_left_finds_what_is_left(home: Home, held_series: Path) -> None:
+    """Else the tests below could not fail."""
+    with home.submit(held_series):
+        home.wait_until(lambda: home.held(2))
+        assert len(home.left()) >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_resume_finishes(
+    home: Home, held_series: Path, number: signal.Signals
+) -> None:
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=LIMIT)
+    assert (process.returncode, stdout) == (130, "")
+    assert f"farm resume {home.run()} goes on from here" in stderr
+    assert home.left() == []
+    with home.resume() as process:
+        assert verdict(home, process) == EXPECTED
+    assert home.left() == []
+
+
+def test_kill_at_any_moment(home: Home, held_series: Path) -> None:
+    moments: list[Callable[[], bool]] = [
+        lambda: home.run() is not None,
+        lambda: home.done("prepare") == 1,
+        lambda: home.done("build") >= 1,
+        lambda: home.held(2) and home.done("boot") >= 1,
+    ]
+    command = home.submit(held_series)
+    for moment in moments:
+        with command as process:
+            home.wait_until(moment)
+            process.kill()
+            process.wait()
+        home.wait_until(lambda: home.left() == [])
+        command = home.resume()
+    with command as process:
+        assert verdict(home, process) == EXPECTED
+    assert home.left() == []
+
+
+def test_two_submits_at_once_share_the_slots(home: Home, tmp_path: Path, series: Any) -> None:
+    paths = []
+    for name in ("one", "two"):
+        series.folder = tmp_path / name
+        series.patch(f"explain {name}", {"doc": f"{name}\n"})
+        paths.append(series.write())
+    with home.submit(paths[0]) as first, home.submit(paths[1]) as second:
+        assert verdict(home, first) == verdict(home, second) == (0, "PASS", [])
+    database = Database(home.settings.database)
+    with database.transaction() as session:
+        rows = session.execute(
+            select(JobRow.slot, JobRow.run_id, AttemptRow.started, AttemptRow.ended).join(
+                AttemptRow, AttemptRow.job_id == JobRow.id
+            )
+        ).all()
+    database.close()
+    assert len({run for _, run, _, _ in rows}) == 2
+    most = {"prepare": 1, "build": 1, "node actor-1": 4}
+    for slot, capacity in most.items():
+        # At one moment an end comes before a beginning.
+        events = sorted(
+            event
+            for name, _, started, ended in rows
+            if name == slot
+            for event in ((started, 1), (ended, -1))
+        )
+        used = 0
+        for _, change in events:
+            used += change
+            assert used <= capacity, slot
+        assert used == 0

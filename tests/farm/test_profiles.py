@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Data files (profiles, labs) and settings: what ships is in order, and what is wrong is named."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from farm import profiles, settings
+from stress.scenario import Clock
+from workers import machines
+from workers.errors import UserError
+
+CONFIGS = settings.load({"HOME": "/home/u"}).configs
+
+
+@pytest.mark.parametrize("name", profiles.names(CONFIGS / "profiles"))
+def test_every_shipped_profile_loads(name: str) -> None:
+    profile = profiles.load_profile(CONFIGS, name)
+    assert profile.title
+    assert profile.clocks
+    # The wall clock of an emulated guest is no measure of anything.
+    assert Clock.WALL not in profile.effects
+    limits = profile.boot_limits
+    assert limits.silence < limits.whole
+
+
+@pytest.mark.parametrize("name", profiles.names(CONFIGS / "labs"))
+def test_every_shipped_lab_loads(name: str) -> None:
+    lab = profiles.load_lab(CONFIGS, name)
+    assert {node.kind for node in lab.nodes} <= set(machines.known())
+    assert [node.node.name for node in lab.nodes] == [node.name for node in lab.nodes]
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="unknown profile 'quik'; known: full, quick"):
+        profiles.load_profile(CONFIGS, "quik")
+    with pytest.raises(UserError, match=r"unknown lab '\.\./labs/laptop'; known: fake"):
+        profiles.load_lab(CONFIGS, "../labs/laptop")
+
+
+NODE: dict[str, Any] = {
+    "name": "n", "kind": "fake", "arches": ["x86_64"], "cpu": "none", "cpus": 1,
+    "memory-mib": 64, "boots": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([], "nodes: "),
+        ([NODE | {"kind": "quemu"}], "nodes.0.kind: .*unknown machine kind 'quemu'; known: fake"),
+        ([NODE | {"kind": "accelerator"}], "unknown machine kind 'accelerator'"),
+        ([NODE | {"arches": ["arm64"]}], r"nodes\.0\.arches\.0: "),
+        ([NODE | {"arches": []}], r"nodes\.0\.arches: "),
+        ([NODE | {"name": "a/b"}], r"nodes\.0\.name: "),
+        ([NODE | {"cpu": "host -device x"}], r"nodes\.0\.cpu: "),
+        ([NODE | {"boots": 0}], r"nodes\.0\.boots: "),
+        ([NODE | {"colour": "red"}], r"nodes\.0\.colour: "),
+        ([NODE, NODE], "two nodes have the same name"),
+    ],
+)
+def test_a_lab_with_a_fault_is_refused_with_its_place(
+    tmp_path: Path, nodes: list[Any], message: str
+) -> None:
+    (tmp_path / "labs").mkdir()
+    path = tmp_path / "labs" / "mine.yml"
+    path.write_text(yaml.safe_dump({"title": "mine", "nodes": nodes}))
+    with pytest.raises(UserError, match=f"mine.yml: .*{message}") as error:
+        profiles.load_lab(tmp_path, "mine")
+    assert "\n" not in str(error.value)
+
+
+def test_a_data_file_that_is_no_yaml(tmp_path: Path) -> None:
+    shutil.copytree(CONFIGS / "profiles", tmp_path / "profiles")
+    (tmp_path / "profiles" / "odd.yml").write_text("title: [x\nlimits: }")
+    with pytest.raises(UserError, match=r"odd\.yml: ") as error:
+        profiles.load_profile(tmp_path, "odd")
+    assert "\n" not in str(error.value)
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("environment", "data", "cache"),
+    [
+        ({"HOME": "/h"}, "/h/.local/share/kprobes-farm", "/h/.cache/kprobes-farm"),
+        (
+            {"HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_CACHE_HOME": "/c"},
+            "/d/kprobes-farm",
+            "/c/kprobes-farm",
+        ),
+        ({"HOME": "/h", "XDG_DATA_HOME": "/d", "FARM_HOME": "/f"}, "/f/data", "/f/cache"),
+        (
+            {"HOME": "/h", "FARM_HOME": ""},
+            "/h/.local/share/kprobes-farm",
+            "/h/.cache/kprobes-farm",
+        ),
+    ],
+)
+def test_where_things_are_kept(environment: dict[str, str], data: str, cache: str) -> None:
+    found = settings.load(environment)
+    assert (found.data, found.cache) == (Path(data), Path(cache))
+    assert found.database == f"sqlite:///{data}/farm.db"
+    assert found.runs == Path(data) / "runs"
+
+
+def test_a_relative_farm_home_is_seen_from_here() -> None:
+    assert settings.load({"FARM_HOME": "x"}).data == Path.cwd() / "x" / "data"
