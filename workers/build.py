@@ -14,16 +14,18 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 from pydantic import TypeAdapter
 
-from workers import compiled, compiler_warnings, kconfig, payload
+from workers import compiled, compiler_warnings, kconfig, payload, process
 from workers.cache import Cache, read_made, take
-from workers.errors import InfrastructureError, KernelFailure
+from workers.compiler_warnings import CompilerWarning
+from workers.errors import KernelFailure
 from workers.kconfig import Symbol
-from workers.lane import GIVEN, Lane
+from workers.lane import GIVEN, SRC, Lane, tail
 from workers.process import Cancel, Limits
-from workers.requests import BuildRequest, BuildResult
+from workers.requests import BuildRequest, BuildResult, Point
 from workers.sandbox import Sandbox
 from workers.status import Status
 from workers.trees import TreeStore
@@ -34,15 +36,12 @@ RECIPE = "1"
 BUILD_LIMITS = Limits(seconds=3600.0)
 CONFIG_LIMITS = Limits(seconds=300.0)
 KERNEL_LIMIT = 512 << 20
-LOG_LIMIT = 16 << 20
+CONFIG_LIMIT = 16 << 20
 
-HOST_TROUBLE = re.compile(
-    r"No space left on device|Cannot allocate memory|Input/output error|Read-only file system"
-    r"|(?:internal compiler error|fatal error): Killed|Resource temporarily unavailable"
-)
-"""What a failing build says when the host is to blame: to be retried, never the kernel's fault."""
+NEEDED = ("make", "gcc", "ld", "flex", "bison", "bc")
+"""Programs that a kernel's Makefile calls. Without one the host is to blame, not the kernel."""
 
-ERROR_LINE = re.compile(r"(?:error|undefined reference|ERROR|\*\*\*)\b[ :`]")
+ERROR_LINE = re.compile(r"(?:error|undefined reference|ERROR)\b(?:[ :`]|$)|\*\*\* ")
 
 RESULT = TypeAdapter(BuildResult)
 
@@ -66,43 +65,43 @@ def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel)
     A kernel that does not build, or that lacks a symbol it must have, is a result: FAIL.
     """
     started = time.monotonic()
-    key = kernel_key(request)
-    if request.reuse and (found := _cached(key, builder)) is not None:
+    # What reuses nothing is not to be taken for what was there before, and gets a key of its own.
+    key = kernel_key(request, builder.sandbox) if request.reuse else uuid4().hex
+    if (found := _cached(key, builder)) is not None:
         return replace(found, cached=True, seconds=time.monotonic() - started)
     lane = _lane(request, builder, folder)
     request.log.parent.mkdir(parents=True, exist_ok=True)
     request.log.write_bytes(b"")
     try:
         result = _build(request, builder, lane, key, cancel)
-    except KernelFailure as failure:
-        result = BuildResult(Status.FAIL, str(failure), 0.0)
-    except payload.PayloadBroken as failure:
-        result = BuildResult(Status.ERROR, str(failure), 0.0)
+    except (KernelFailure, payload.PayloadBroken) as failure:
+        status = Status.FAIL if isinstance(failure, KernelFailure) else Status.ERROR
+        result = BuildResult(status, str(failure), 0.0, warnings=_warnings(request, lane))
     return replace(result, seconds=time.monotonic() - started)
 
 
-def kernel_key(request: BuildRequest) -> str:
-    """Return the full content key of a kernel: trees, configuration, compiler, and this recipe."""
-    parts = (
-        RECIPE,
-        request.point.chain or "",
-        request.config.arch,
-        request.config.digest(request.expected),
-        request.toolchain.identity,
-    )
+def kernel_key(request: BuildRequest, sandbox: Sandbox) -> str:
+    """Return the full content key of a kernel and its payload.
+
+    It names trees, configuration, compiler, this recipe, and what is ours: when the stress module
+    changed, the kernel is built again to go with it.
+    """
+    config = request.config.digest(request.expected)
+    return _key(request, sandbox, request.point, config, payload.ours())
+
+
+def _key(request: BuildRequest, sandbox: Sandbox, point: Point, *more: str) -> str:
+    # What was built in the open may hold the host's paths, or anything else of it.
+    recipe = RECIPE if sandbox.enabled else f"{RECIPE} in the open"
+    parts = (recipe, point.chain or "", request.config.arch, request.toolchain.identity, *more)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _cached(key: str, builder: Builder) -> BuildResult | None:
     kernel = builder.kernels.find(key)
-    if kernel is None:
+    if kernel is None or builder.payloads.find(payload.key(key)) is None:
         return None
-    found = RESULT.validate_json((kernel / "build.json").read_bytes())
-    # The stress module is ours: when it changed since, the kernel is built again to go with it.
-    wanted = payload.key(key)
-    if found.payload != wanted or builder.payloads.find(wanted) is None:
-        return None
-    return found
+    return RESULT.validate_json((kernel / "build.json").read_bytes())
 
 
 def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
@@ -119,41 +118,41 @@ def _build(
     point, parent = request.point, request.parent
     if point.commit is None:
         raise AssertionError("only points that apply are built")
+    for program in NEEDED:
+        process.which(program)
     fresh = lane.commit is None
-    lane.bring_to(point.commit, builder.store)
-    outputs_key = _outputs_key(request)
+    outputs_key = _outputs_key(request, builder.sandbox)
     if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-        lane.adopt(kept, request.base.commit or "")
+        lane.adopt(kept, request.base.commit or "", builder.store)
+    lane.bring_to(point.commit, builder.store)
+    payload_key = payload.key(key)
     with lane.building():
         symbols = _configure(request, builder, lane, point.commit, cancel)
         _make(["vmlinux", "modules_prepare"], request, lane, cancel)
-    log = request.log.read_text(errors="replace")[-LOG_LIMIT:]
-    warnings, sources = compiler_warnings.read(log)
-    survives = True
-    if parent is not None and parent.commit is not None:
-        changes = builder.store.differences(parent.commit, point.commit)
-        survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
-    payload_key = payload.key(key)
-    initramfs = payload.build(
-        payload_key,
-        builder.payloads,
-        lane,
-        request.config.arch,
-        _settings(request),
-        request.log,
-        cancel,
-    )
+        survives = True
+        if parent is not None and parent.commit is not None:
+            changes = builder.store.differences(parent.commit, point.commit)
+            survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
+        initramfs = payload.build(
+            payload_key,
+            builder.payloads,
+            lane,
+            request.config.arch,
+            _settings(request),
+            request.log,
+            cancel,
+        )
     with builder.kernels.filling(key) as folder:
         kernel = folder / "vmlinux"
         take(lane.out, "vmlinux", kernel, KERNEL_LIMIT)
-        take(lane.out, ".config", folder / "config", LOG_LIMIT)
+        take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
         take(lane.out, "System.map", folder / "System.map", KERNEL_LIMIT)
         result = BuildResult(
             Status.PASS,
             None,
             0.0,
             compiled=survives,
-            warnings=compiler_warnings.accumulate(request.parent_warnings, warnings, sources),
+            warnings=_warnings(request, lane),
             kernel=key,
             kernel_sha256=digest(kernel),
             payload=payload_key,
@@ -161,18 +160,21 @@ def _build(
             symbols=symbols,
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
-    if point.index == 0 and request.reuse and builder.outputs.find(outputs_key) is None:
+    if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
         with builder.outputs.filling(outputs_key) as folder:
             shutil.copytree(lane.out, folder, symlinks=True, dirs_exist_ok=True)
     return result
 
 
-def _outputs_key(request: BuildRequest) -> str:
+def _outputs_key(request: BuildRequest, sandbox: Sandbox) -> str:
     """Return the key of the base's output folder; only point 0 writes it, from an empty folder."""
-    base = request.base.chain or ""
-    config = request.config
-    parts = (RECIPE, base, config.arch, config.digest(), request.toolchain.identity)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return _key(request, sandbox, request.base, request.config.digest())
+
+
+def _warnings(request: BuildRequest, lane: Lane) -> tuple[CompilerWarning, ...]:
+    """Return all warnings of a point: a build that failed says nothing of what it did not reach."""
+    said = tail(request.log).replace(f"{lane.inner_src}/", f"{SRC}/")
+    return compiler_warnings.accumulate(request.parent_warnings, *compiler_warnings.read(said))
 
 
 def _configure(
@@ -185,13 +187,14 @@ def _configure(
     wanted = request.config.text(request.expected)
     fragment = lane.given / "wanted.config"
     if not _still_configured(builder, lane, commit, fragment, wanted):
+        lane.was_configured(None)
         fragment.write_text(wanted)
         words = ["-s", f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}", "allnoconfig"]
         status = lane.make([*words, *_settings(request)], request.log, cancel, CONFIG_LIMITS)
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
         lane.was_configured(commit)
-    dotconfig = read_made(lane.out, ".config", LOG_LIMIT)
+    dotconfig = read_made(lane.out, ".config", CONFIG_LIMIT)
     found = kconfig.parse(dotconfig.decode(errors="replace"))
     missing = [
         symbol
@@ -231,14 +234,11 @@ def _settings(request: BuildRequest) -> list[str]:
 def _make(targets: list[str], request: BuildRequest, lane: Lane, cancel: Cancel) -> None:
     if lane.make([*targets, *_settings(request)], request.log, cancel, BUILD_LIMITS) == 0:
         return
-    tail = request.log.read_text(errors="replace")[-LOG_LIMIT:]
-    if match := HOST_TROUBLE.search(tail):
-        raise InfrastructureError(f"the build was cut off by the host: {match[0]}")
     raise KernelFailure(f"does not build: {_first_error(request.log)}")
 
 
 def _first_error(log: Path) -> str:
-    lines = log.read_text(errors="replace")[-LOG_LIMIT:].splitlines()
+    lines = tail(log).splitlines()
     found = next((line for line in lines if ERROR_LINE.search(line)), None)
     return (found or (lines[-1] if lines else "make said nothing")).strip()[:300]
 

@@ -8,6 +8,7 @@ inside (/src, /out) on every machine, the kernels do too.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers import process
+from workers.errors import Cancelled, FarmError, InfrastructureError
 from workers.process import Cancel, Limits
 from workers.sandbox import ENVIRONMENT, Mount, Sandbox
 from workers.trees import TreeStore
@@ -32,6 +34,25 @@ REPRODUCIBLE: Mapping[str, str] = {
 
 FILE_LIMIT = 2 << 30
 """Bytes of any single file that a build may write."""
+
+CUT_OFF = (Cancelled, InfrastructureError)
+"""After these a build may have been killed while it wrote."""
+
+TAIL_LIMIT = 16 << 20
+
+HOST_TROUBLE = re.compile(
+    r"[:(] ?(?:No space left on device|Disk quota exceeded|Cannot allocate memory"
+    r"|Input/output error|Resource temporarily unavailable)\)?$"
+    r"|(?:internal compiler error|fatal error): Killed.*$|out of memory allocating .*$"
+    r"|terminated with signal 9\b.*$|\] (?:Killed|Error 137)$"
+    r"|^(?:bwrap|setpriv|prlimit|env): .*$",
+    re.MULTILINE,
+)
+"""What a failing program says when the host is to blame: to be retried, never the kernel's fault.
+
+The system's words stand at the end of a line, unlike in a line of source that a compiler quotes;
+the programs in the last row are those that start all others.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,43 +100,58 @@ class Lane:
 
     @property
     def commit(self) -> str | None:
-        """The commit that ``src`` is at; None when nothing was laid out, or not to the end."""
-        return self._current.read_text() if self._current.exists() else None
+        """The commit that ``src`` is at; None when the lane has to start anew.
+
+        That is when nothing was laid out, or not to the end, or when a build was cut off.
+        """
+        return None if self._unfinished.exists() else _note(self._current)
 
     @property
     def configured(self) -> str | None:
         """The commit whose Kconfig files made ``out``'s .config; None when there is none yet."""
-        note = self.folder / "configured"
-        return note.read_text() if note.exists() else None
+        return _note(self.folder / "configured")
 
-    def was_configured(self, commit: str) -> None:
-        """Note which commit's Kconfig files ``out``'s .config was made with."""
-        (self.folder / "configured").write_text(commit)
+    def was_configured(self, commit: str | None) -> None:
+        """Note which commit's Kconfig files ``out``'s .config was made with; None: it is to be."""
+        (self.folder / "configured").write_text(commit or "")
 
     def bring_to(self, commit: str, store: TreeStore) -> None:
         """Lay ``src`` out at a commit, touching only what differs from the one before."""
-        current = None if self._unfinished.exists() else self.commit
+        current = self.commit
         if current == commit:
             return
         if current is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder)
         for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
         store.lay_out(commit, self.src, self.folder / "index", current)
         self._current.write_text(commit)
 
-    def adopt(self, out: Path, commit: str) -> None:
-        """Start from a copy of the output folder of an earlier build of the commit ``commit``."""
-        shutil.rmtree(self.out)
-        shutil.copytree(out, self.out, symlinks=True)
+    def adopt(self, out: Path, commit: str, store: TreeStore) -> None:
+        """Start anew from a copy of the output folder of an earlier build of ``commit``.
+
+        ``src`` is then at this commit: what a later one changes must be newer than the copy.
+        """
+        self.bring_to(commit, store)
+        with self.building():
+            shutil.rmtree(self.out)
+            shutil.copytree(out, self.out, symlinks=True)
         self.was_configured(commit)
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Mark the time in which ``out`` is half made: an object cut off then looks finished."""
+        """Mark the time in which ``out`` is half made: an object cut off then looks finished.
+
+        Programs that failed by themselves cut nothing off: make takes back what it could not make.
+        """
         self._unfinished.touch()
-        yield
+        try:
+            yield
+        except FarmError as error:
+            if not isinstance(error, CUT_OFF):
+                self._unfinished.unlink()
+            raise
         self._unfinished.unlink()
 
     def make(self, words: Sequence[str], log: Path, cancel: Cancel, limits: Limits) -> int:
@@ -134,7 +170,8 @@ class Lane:
     ) -> int:
         """Run a program in the inner ``folder``, its output appended to ``log``.
 
-        Returns its exit status. Only ``out`` and ``payload`` are writable.
+        Returns its exit status. Only ``out`` and ``payload`` are writable. Raises
+        InfrastructureError when the program failed and the host is to blame.
         """
         mounts = [Mount(self.src, SRC), Mount(self.out, OUT, writable=True)]
         mounts += [Mount(self.payload, PAYLOAD, writable=True), Mount(self.given, GIVEN)]
@@ -145,13 +182,45 @@ class Lane:
             environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
         command = self.sandbox.wrap(argv, mounts, folder=folder, environment=environment)
         with log.open("ab") as said:
+            before = said.tell()
             running = process.start(
                 command,
                 stdout=said.fileno(),
                 stderr=subprocess.STDOUT,
                 limits=Limits(limits.seconds, FILE_LIMIT),
             )
-            return process.watch(running, argv[0], limits, cancel)
+            status = process.watch(running, argv[0], limits, cancel)
+        if status != 0:
+            if match := HOST_TROUBLE.search(tail(log, before)):
+                raise InfrastructureError(f"{argv[0]} was cut off by the host: {match[0]}")
+            if os.statvfs(self.out).f_flag & os.ST_RDONLY:
+                raise InfrastructureError(f"{self.out} lies on a disk that is read-only")
+        return status
+
+
+def _note(path: Path) -> str | None:
+    """Return a note's text; one that was cut off before its first letter says nothing."""
+    return (path.read_text() if path.exists() else "") or None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that a build wrote to."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        # A build can take the permissions of a folder of its own away.
+        process.run(["chmod", "-R", "u+rwx", "--", str(folder)])
+        shutil.rmtree(folder)
+
+
+def tail(log: Path, start: int = 0) -> str:
+    """Return the end of what a log says from byte ``start`` on, at most TAIL_LIMIT bytes."""
+    with log.open("rb") as said:
+        size = said.seek(0, os.SEEK_END)
+        said.seek(max(start, size - TAIL_LIMIT))
+        return said.read(TAIL_LIMIT).decode(errors="replace")
 
 
 def host_jobs() -> int:

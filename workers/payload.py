@@ -76,14 +76,19 @@ def _padded(data: bytes, to: int) -> bytes:
     return data + bytes(-len(data) % to)
 
 
-def key(kernel: str) -> str:
-    """Return the key of the payload that goes with a kernel: its own key and all that is ours."""
-    digest = hashlib.sha256(kernel.encode())
+def ours() -> str:
+    """Return a digest of all that is ours in a payload, and so the same for every kernel."""
+    digest = hashlib.sha256()
     for sources in (guest.module_sources(), guest.init_sources(), guest.scripts()):
         for name, content in sources.items():
             digest.update(f"{name} {len(content)}\n".encode() + content)
     digest.update(BUSYBOX.read_bytes() if BUSYBOX.exists() else b"")
     return digest.hexdigest()
+
+
+def key(kernel: str) -> str:
+    """Return the key of the payload that goes with a kernel: its own key and all that is ours."""
+    return hashlib.sha256(f"{kernel} {ours()}".encode()).hexdigest()
 
 
 def build(

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -23,15 +22,6 @@ ROOT = Path(__file__).parent.parent.parent
 
 Living = Callable[[str], list[int]]
 Until = Callable[[Callable[[], bool]], None]
-
-
-@pytest.fixture
-def for_ever(living: Living) -> Iterator[str]:
-    """Seconds for sleep(1) that no other process of this host sleeps: its mark in /proc."""
-    mark = f"{10**6 + uuid4().int % 10**12}"
-    yield mark
-    for pid in living(mark):  # none, unless the test failed
-        os.kill(pid, signal.SIGKILL)
 
 
 def start(argv: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -120,15 +118,6 @@ def test_no_other_process_is_in_sight(inside: Callable[[str], str]) -> None:
 
 def test_the_exit_status_comes_through(sandbox: Sandbox) -> None:
     assert process.run(sandbox.wrap(["sh", "-c", "exit 42"], (), folder="/")).status == 42
-
-
-@pytest.fixture
-def for_ever(living: Living) -> Iterator[str]:
-    """Seconds for sleep(1) that no other process of this host sleeps: its mark in /proc."""
-    mark = f"{10**6 + uuid4().int % 10**12}"
-    yield mark
-    for pid in living(mark):  # none, unless the test failed
-        os.kill(pid, signal.SIGKILL)
 
 
 def test_all_inside_dies_with_its_parent(

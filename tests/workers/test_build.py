@@ -1,0 +1,513 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The build stage from end to end: a kernel in miniature, in the real sandbox and by gcc."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workers import build as stage
+from workers import payload, process
+from workers.compiler_warnings import CompilerWarning
+from workers.errors import Cancelled, InfrastructureError
+from workers.kconfig import Symbol
+from workers.process import Cancel, Limits
+from workers.sandbox import Sandbox
+from workers.status import Status
+
+if TYPE_CHECKING:
+    from tests.workers.conftest import Bench
+
+pytestmark = pytest.mark.usefixtures("small_init")
+
+OPTPROBES = Symbol("OPTPROBES", "y", "feature optprobes")
+ANOTHER_KEY = (Symbol("NOBODY_KNOWS", "y", "if there: makes the key of a kernel another one"),)
+
+
+def in_the_makefile(bench: Bench, script: str, before: str = "", target: str = "vmlinux") -> None:
+    """Commit a Makefile that runs a script, after what a target needs anyway is made."""
+    rule = f"\n{target}: hostile\n.PHONY: hostile\nhostile: {before}\n"
+    bench.kernel.append(
+        "hostile", "Makefile", rule + "".join(f"\t{line}\n" for line in script.splitlines())
+    )
+
+
+# what a series does
+
+
+def test_every_point_of_a_series(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    results = [
+        bench.build(0),
+        bench.build(1),
+        bench.build(2, expected=(OPTPROBES,)),
+        bench.build(3, expected=(OPTPROBES,)),
+    ]
+    for result in results:
+        assert (result.status, result.reason, result.cached) == (Status.PASS, None, False)
+        assert result.warnings == ()
+        assert "KPROBES" in result.symbols
+        vmlinux = bench.kernel_of(result)
+        assert vmlinux.read_bytes().startswith(b"\x7fELF")
+        assert stage.digest(vmlinux) == result.kernel_sha256
+        assert "CONFIG_KPROBES=y\n" in vmlinux.with_name("config").read_text()
+        assert " T start_kernel\n" in vmlinux.with_name("System.map").read_text()
+        initramfs = (bench.builder.payloads.find(result.payload or "-") or Path()) / "initramfs"
+        assert stage.digest(initramfs) == result.payload_sha256
+    assert ["OPTPROBES" in result.symbols for result in results] == [False, False, True, True]
+    assert [result.compiled for result in results] == [True, True, True, False]
+    # Only what a patch touches is compiled again.
+    assert [bench.compiled(index) for index in range(4)] == [
+        ["init/main.o", "kernel/kprobes.o"],
+        ["kernel/kprobes.o"],
+        ["init/main.o", "kernel/kprobes.o", "kernel/opt.o"],
+        [],
+    ]
+    kernels = [result.kernel_sha256 for result in results]
+    assert kernels[3] == kernels[2]
+    assert len(set(kernels)) == 3
+    assert len({result.kernel for result in results}) == 4
+
+
+def test_a_feature_that_a_config_excludes_is_not_there(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    symbols = (*bench.config.symbols, Symbol("PREEMPT", "y", "the other model"))
+    result = bench.build(2, config=replace(bench.config, symbols=symbols))
+    assert result.status is Status.PASS
+    assert "OPTPROBES" not in result.symbols
+    assert bench.compiled(2) == ["init/main.o", "kernel/kprobes.o"]
+
+
+def test_a_kernel_is_the_same_in_every_lane(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    bench.build(0)
+    first = bench.build(2)
+    bench.lane = "a lane of another name"
+    second = bench.build(2, reuse=False)  # from nothing, not on top of point 0
+    assert not second.cached
+    assert second.kernel_sha256 == first.kernel_sha256
+    assert second.payload_sha256 == first.payload_sha256
+
+
+# what does not build
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "reason"),
+    [
+        (
+            "kernel/kprobes.c",
+            "int broken(void)\n{\n\treturn nowhere;\n}\n",
+            "does not build: /src/kernel/kprobes.c:19:16: error: 'nowhere' undeclared",
+        ),
+        (
+            "kernel/kprobes.c",
+            "int nowhere(void);\nint broken(void) { return nowhere(); }\n",
+            "undefined reference to `nowhere'",
+        ),
+        (
+            "kernel/kprobes.c",
+            '#include "nowhere.h"\n',
+            "kprobes.c:17:10: fatal error: nowhere.h: No such file or directory",
+        ),
+        (
+            "Makefile",
+            "objects += nowhere.o\n$(out)/vmlinux: $(out)/nowhere.o\n",
+            "does not build: make: *** No rule to make target '/out/nowhere.o'",
+        ),
+        ("Makefile", "vmlinux: x\nx: ; @echo some words; exit 1\n", "does not build: make: *** ["),
+        ("Kconfig", "choice\n", "configuring failed: Kconfig:"),
+    ],
+)
+def test_a_kernel_that_does_not_build_says_why(
+    path: str, text: str, reason: str, bench: Bench
+) -> None:
+    bench.kernel.append("broken", path, text)
+    result = bench.build(1)
+    assert result.status is Status.FAIL
+    assert result.reason is not None
+    assert reason in result.reason
+    assert (result.kernel, result.payload, result.symbols) == (None, None, ())
+
+
+def test_a_point_behind_one_that_does_not_build_is_built_on_top_of_it(bench: Bench) -> None:
+    """A compiler that failed cut nothing off; all that was built before can stay."""
+    bench.kernel.edit(
+        "a warning",
+        "init/main.c",
+        "static struct kprobe first;",
+        "static int unused; static struct kprobe first;",
+    )
+    bench.kernel.append("broken", "kernel/kprobes.c", "int broken(void) { return nowhere; }\n")
+    bench.kernel.edit("mended", "kernel/kprobes.c", "return nowhere", "return 0")
+    warned = bench.build(1)
+    broken = bench.build(2)
+    mended = bench.build(3)
+    assert [warned.status, broken.status, mended.status] == [Status.PASS, Status.FAIL, Status.PASS]
+    assert bench.compiled(3) == ["kernel/kprobes.o"]
+    expected = CompilerWarning("init/main.c", "'unused' defined but not used [-Wunused-variable]")
+    for result in (warned, broken, mended):
+        assert expected in result.warnings
+
+
+# symbols
+
+
+def test_a_symbol_that_is_not_as_asked_fails(bench: Bench) -> None:
+    symbols = (*bench.config.symbols, Symbol("NO_SUCH", "y", "why"), Symbol("MODULES", "n", "why"))
+    config = replace(bench.config, symbols=tuple({one.name: one for one in symbols}.values()))
+    bench.kernel.append("no modules without", "Kconfig", "config MODULES\n\tdef_bool y\n")
+    result = bench.build(1, config=config)
+    assert result.status is Status.FAIL
+    assert result.reason == "not in .config as asked: MODULES=n, NO_SUCH=y"
+
+
+def test_a_feature_that_is_not_there_is_missing_evidence(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    assert bench.build(1, expected=(OPTPROBES,)).reason == (
+        "evidence: not in .config as asked: OPTPROBES=y"
+    )
+    assert bench.build(2, expected=(OPTPROBES,)).status is Status.PASS
+
+
+def test_an_optional_symbol_may_be_unknown_but_not_left_out(bench: Bench) -> None:
+    optional = Symbol("SOMETHING_NEW", "y", "if there: the kernel knows it")
+    config = replace(bench.config, symbols=(*bench.config.symbols, optional))
+    kconfig = 'config SOMETHING_NEW\n\tbool "new"\n\tdepends on NO_SUCH\n'
+    bench.kernel.append("known, and can't be set", "Kconfig", kconfig)
+    bench.kernel.edit("can be set", "Kconfig", "\tdepends on NO_SUCH\n", "")
+    assert bench.build(0, config=config).status is Status.PASS
+    refused = bench.build(1, config=config)
+    assert refused.status is Status.FAIL
+    assert refused.reason == "not in .config as asked: SOMETHING_NEW=y"
+    accepted = bench.build(2, config=config)
+    assert "SOMETHING_NEW" in accepted.symbols
+
+
+def test_a_configuration_is_made_again_only_when_it_must(bench: Bench) -> None:
+    bench.kernel.append("counts", "Makefile", "allnoconfig: count\ncount: ; @echo configured\n")
+    bench.kernel.append("code", "kernel/kprobes.c", "int x;\n")
+    bench.kernel.append("symbol", "Kconfig", "config NEW\n\tdef_bool y\n")
+
+    def configured(index: int) -> int:
+        return bench.log(index).read_text().count("configured\n")
+
+    results = [bench.build(index) for index in (1, 2, 3)]
+    assert [result.status for result in results] == [Status.PASS] * 3
+    assert [configured(index) for index in (1, 2, 3)] == [1, 0, 1]
+    assert ["NEW" in result.symbols for result in results] == [False, False, True]
+    bench.build(3, expected=(Symbol("NEW", "y", "feature"),))
+    assert configured(3) == 1
+
+
+# what was there before
+
+
+def test_the_second_time_nothing_is_built(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    first = bench.build(1)
+    bench.log(1).unlink()
+    bench.lane = "another"
+    again = bench.build(1, series="another series with the same trees")
+    assert again == replace(first, cached=True, seconds=again.seconds)
+    assert not bench.log(1).exists()
+    assert not bench.out.exists()
+
+
+def test_the_bases_output_is_where_another_lane_begins(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    bench.build(0)
+    bench.lane = "another"
+    assert bench.build(1).status is Status.PASS
+    assert bench.compiled(1) == ["kernel/kprobes.o"]
+
+
+def test_only_a_base_from_nothing_is_kept_for_others(bench: Bench) -> None:
+    """A lane that was at a later point holds what a series made."""
+    bench.kernel.jump_optimization()
+    bench.build(1)
+    assert bench.build(0).status is Status.PASS
+    assert list(bench.builder.outputs.root.iterdir()) == []
+    bench.lane = "another"
+    bench.build(0, expected=ANOTHER_KEY)
+    assert len(list(bench.builder.outputs.root.iterdir())) == 1
+
+
+def test_the_same_tree_behind_other_points_is_another_kernel(bench: Bench) -> None:
+    """What an earlier point left in the lane may be in the kernel, so it is not shared."""
+    text = bench.kernel.read("kernel/kprobes.c")
+    bench.kernel.append("hostile", "kernel/kprobes.c", "int hostile;\n")
+    bench.kernel.commit("reverted", {"kernel/kprobes.c": text})
+    base, hostile, reverted = (bench.request(index) for index in range(3))
+    assert base.point.tree == reverted.point.tree
+    keys = {stage.kernel_key(one, bench.builder.sandbox) for one in (base, hostile, reverted)}
+    assert len(keys) == 3
+    bench.build(0)
+    assert not bench.build(2).cached
+
+
+def test_a_key_names_all_that_a_kernel_depends_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, sandbox = bench.request(0), bench.builder.sandbox
+    key = stage.kernel_key(request, sandbox)
+    others = [
+        replace(request, point=replace(request.point, chain="0")),
+        replace(request, config=replace(request.config, arch="i386")),
+        replace(request, config=replace(request.config, symbols=())),
+        replace(request, expected=(OPTPROBES,)),
+        replace(request, toolchain=replace(request.toolchain, identity="0")),
+    ]
+    keys = [stage.kernel_key(other, sandbox) for other in others]
+    keys.append(stage.kernel_key(request, Sandbox(enabled=False)))
+    renamed = replace(request, series="x", log=Path("x"), config=replace(request.config, name="x"))
+    assert stage.kernel_key(renamed, sandbox) == key
+    monkeypatch.setattr(payload, "ours", lambda: "another stress module")
+    keys.append(stage.kernel_key(request, sandbox))
+    assert key not in keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_stress_module_that_changed_is_built_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = bench.build(0)
+    monkeypatch.setattr(payload.guest, "scripts", lambda: {"new.sh": b"#!/bin/sh\n"})
+    after = bench.build(0)
+    assert not after.cached
+    assert after.payload_sha256 != before.payload_sha256
+    assert after.kernel_sha256 == before.kernel_sha256
+    assert bench.build(0).cached
+
+
+def test_a_payload_that_is_gone_is_made_again(bench: Bench) -> None:
+    first = bench.build(0)
+    kept = bench.builder.payloads.find(first.payload or "-")
+    assert kept is not None
+    kept.rename(bench.folder / "away")
+    again = bench.build(0)
+    assert not again.cached
+    assert again.payload_sha256 == first.payload_sha256
+    assert bench.build(0).cached
+
+
+def test_without_reuse_all_is_built_and_kept_apart(bench: Bench) -> None:
+    reused = bench.build(0)
+    bench.lane = "another"
+    first, second = bench.build(0, reuse=False), bench.build(0, reuse=False)
+    assert not first.cached
+    assert not second.cached
+    assert len({reused.kernel, first.kernel, second.kernel}) == 3
+    assert bench.kernel_of(second).read_bytes() == bench.kernel_of(reused).read_bytes()
+    assert len(list(bench.builder.outputs.root.iterdir())) == 1
+    assert bench.build(0).kernel == reused.kernel
+
+
+# trouble of the host
+
+
+@pytest.mark.parametrize("target", ["allnoconfig", "vmlinux", "modules"])
+def test_a_full_disk_is_not_the_kernels_fault(target: str, bench: Bench) -> None:
+    script = "@echo 'ld: final link failed: No space left on device'; exit 1"
+    in_the_makefile(bench, script, target=target)
+    with pytest.raises(InfrastructureError, match="cut off by the host: : No space left"):
+        bench.build(1)
+    bench.kernel.append("room again", "Makefile", "hostile: SHELL := /bin/true\n")
+    bench.prepare()
+    assert bench.build(2).status is Status.PASS
+    assert "init/main.o" in bench.compiled(2)  # the lane was not trusted
+
+
+def test_a_missing_program_is_not_the_kernels_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = bench.request(0)
+    monkeypatch.setenv("PATH", str(bench.folder))
+    with pytest.raises(InfrastructureError, match="make is not there; install Debian's package"):
+        stage.build(request, bench.builder, bench.folder / "lane", Cancel())
+    assert set(stage.NEEDED) <= set(process.PACKAGES)
+
+
+def test_cancelling_leaves_no_process_and_a_lane_that_is_wiped(
+    bench: Bench,
+    for_ever: str,
+    living: Callable[[str], list[int]],
+    until: Callable[[Callable[[], bool]], None],
+) -> None:
+    in_the_makefile(
+        bench, f"@setsid sleep {for_ever} & sleep {for_ever}", "$(out)/kernel/kprobes.o"
+    )
+    bench.kernel.append("no more", "Makefile", "hostile: SHELL := /bin/true\n")
+    bench.prepare()
+
+    def cancel_when_it_sleeps() -> None:
+        until(lambda: len(living(for_ever)) == 2)
+        bench.cancel.request("the run was cancelled")
+
+    watcher = threading.Thread(target=cancel_when_it_sleeps)
+    watcher.start()
+    with pytest.raises(Cancelled, match="the run was cancelled"):
+        bench.build(1)
+    watcher.join()
+    until(lambda: not living(for_ever))
+    assert (bench.out / "kernel" / "kprobes.o").exists()
+
+    (bench.out / "kernel" / "kprobes.o").write_text("half an object")
+    bench.cancel = Cancel()
+    result = bench.build(2)
+    assert result.status is Status.PASS
+    assert bench.compiled(2) == ["init/main.o", "kernel/kprobes.o"]
+
+
+def test_a_lane_that_was_cut_off_begins_with_the_bases_output_again(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    bench.build(0)
+    bench.build(1)
+    (bench.out.parent / "building").touch()
+    assert bench.build(2).status is Status.PASS
+    assert "init/main.o" in bench.compiled(2)  # its header changed
+    bench.build(3)
+    (bench.out.parent / "building").touch()
+    bench.build(1, series="x", expected=ANOTHER_KEY)
+    assert bench.compiled(1) == ["kernel/kprobes.o"]
+
+
+def test_a_build_that_never_ends_is_ended(
+    bench: Bench,
+    for_ever: str,
+    living: Callable[[str], list[int]],
+    until: Callable[[Callable[[], bool]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_the_makefile(bench, f"@sleep {for_ever}")
+    monkeypatch.setattr(stage, "BUILD_LIMITS", Limits(seconds=1.0))
+    with pytest.raises(InfrastructureError, match="make did not end within 1 s"):
+        bench.build(1)
+    until(lambda: not living(for_ever))
+
+
+# hostile trees
+
+
+@pytest.mark.parametrize("name", ["vmlinux", "System.map", ".config"])
+@pytest.mark.parametrize(
+    "replacement", ["ln -s /etc/passwd $(out)/{0}", "mkfifo $(out)/{0}", "mkdir $(out)/{0}", "true"]
+)
+def test_a_product_that_is_no_file_is_refused(name: str, replacement: str, bench: Bench) -> None:
+    script = f"rm -f $(out)/{name}\n{replacement.format(name)}"
+    in_the_makefile(bench, script, before="$(out)/vmlinux")
+    result = bench.build(1)
+    assert result.status is Status.FAIL
+    assert result.reason is not None
+    assert name in result.reason
+    assert list(bench.builder.kernels.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["module/farm_stress.ko", "init/init", "init", "module"])
+def test_a_payload_that_is_no_file_is_refused(name: str, bench: Bench) -> None:
+    secret = bench.folder / "secret"
+    secret.mkdir()
+    for file in ("farm_stress.ko", "init"):
+        (secret / file).write_text("not the build's")
+    target = secret if "/" not in name else secret / Path(name).name
+    script = f"rm -rf /payload/{name}\nln -s {target} /payload/{name}"
+    in_the_makefile(bench, script, before="$(M)/farm_stress.ko", target="modules")
+    result = bench.build(1)
+    assert result.status is Status.FAIL
+    assert "the build left no" in (result.reason or "")
+    assert list(bench.builder.payloads.root.iterdir()) == []
+
+
+def test_nothing_is_written_through_a_link_that_a_build_left(bench: Bench) -> None:
+    outside = bench.folder / "outside"
+    outside.mkdir()
+    for name in ("config", "map", "symvers", "folder"):
+        (outside / name).write_text("untouched")
+    script = "\n".join(
+        [
+            f"ln -sf {outside}/config $(out)/include/generated/utsrelease.h",
+            f"ln -sf {outside}/symvers $(out)/Module.symvers",
+            f"ln -sfn {outside} $(out)/linked",
+            f"ln -sfn {outside} /payload/module",
+            f"ln -sfn {outside} /payload/init",
+        ]
+    )
+    # On the base, so that the output is copied for others and adopted by them.
+    text = bench.kernel.read("Makefile") + "\nvmlinux: hostile\nhostile: $(out)/vmlinux\n"
+    bench.kernel.commit(
+        "base", {"Makefile": text + "".join(f"\t{line}\n" for line in script.split("\n"))}
+    )
+    bench.kernel = replace(bench.kernel, base=bench.kernel.head)
+    bench.kernel.append("patch", "kernel/kprobes.c", "int x;\n")
+    before = {path: path.stat().st_mtime_ns for path in outside.iterdir()}
+    for _ in range(2):
+        bench.build(0)
+    bench.lane = "another"
+    bench.build(1)
+    assert {path: path.stat().st_mtime_ns for path in outside.iterdir()} == before
+    assert [path.read_text() for path in before] == ["untouched"] * 4
+    for kept in bench.builder.outputs.root.iterdir():
+        assert (kept / "linked").readlink() == outside
+
+
+def test_a_build_cannot_change_its_sources_or_what_it_is_given(bench: Bench) -> None:
+    script = "-echo x > /src/kernel/kprobes.c\n-echo x > /given/wanted.config\n-touch /src/new"
+    in_the_makefile(bench, script)
+    assert bench.build(1).status is Status.PASS
+    assert not (bench.out.parent / "src" / "new").exists()
+    assert "KPROBES" in (bench.out.parent / "given" / "wanted.config").read_text()
+
+
+def test_a_series_cannot_reach_anothers_compiler_cache(bench: Bench) -> None:
+    if not process.shutil.which("ccache"):
+        pytest.skip("there is no ccache")
+    in_the_makefile(bench, "@ls /ccache; touch /ccache/$$(basename $(CURDIR))")
+    bench.build(1, series="one")
+    bench.lane = "another"
+    bench.build(1, series="two", expected=ANOTHER_KEY)
+    caches = list(bench.builder.ccaches.iterdir())
+    assert len(caches) == 2
+    assert all((cache / "src").exists() for cache in caches)
+    assert "src\n" not in bench.log(1).read_text()
+
+
+# our own code
+
+
+def test_a_payload_that_does_not_build_is_our_error(bench: Bench) -> None:
+    """A kernel that no longer exports what the stress module needs is for people to look at."""
+    bench.kernel.edit("no export", "kernel/kprobes.c", "EXPORT_SYMBOL(register_kprobe);\n", "")
+    bench.build(0)
+    result = bench.build(1)
+    assert result.status is Status.ERROR
+    assert result.reason == (
+        f"the stress module does not build against this kernel; see {bench.log(1)}"
+    )
+    assert '"register_kprobe"' in bench.log(1).read_text()
+
+
+# in the open
+
+
+def test_without_a_sandbox_the_same_is_built(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    bench.kernel.append("a warning", "kernel/kprobes.c", "static int unused;\n")
+    bench.builder = replace(bench.builder, sandbox=Sandbox(enabled=False))
+    results = [bench.build(index) for index in range(5)]
+    assert [result.status for result in results] == [Status.PASS] * 5
+    assert [result.compiled for result in results] == [True, True, True, False, True]
+    assert [warning.file for warning in results[4].warnings] == ["kernel/kprobes.c"]
+    assert bench.compiled(1) == ["kernel/kprobes.o"]
+    bench.builder = replace(bench.builder, sandbox=Sandbox())
+    bench.lane = "another"
+    assert not bench.build(0).cached
+
+
+def test_a_result_is_the_same_when_it_was_stored(bench: Bench) -> None:
+    result = bench.build(0)
+    assert stage.RESULT.validate_json(stage.RESULT.dump_json(result)) == result
