@@ -32,6 +32,9 @@ from stress.scenario import FeatureState, Scenario, load_all
 
 ROOT = Path(__file__).parents[2]
 
+PATIENCE = 300.0
+"""Seconds after which something hangs: no test takes a tenth of it on the busiest host."""
+
 NEEDED = sorted({name for one in load_all().values() for name in one.needs.kernel} - {"OPTPROBES"})
 
 MAKEFILE = f"""\
@@ -191,16 +194,16 @@ def at_once(folder: Path, count: int, code: str, *words: str) -> None:
     try:
         wait_until(lambda: all(ready.exists() for ready in there))
         go.touch()
-        said = [process.communicate(timeout=60)[1] for process in processes]
+        said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0] * count, said
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Look until something has come about; fails when it does not."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.01)

@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_several_processes_open_an_empty_database_at_once(
     tmp_path: Path, at_once: Callable[..., None]
 ) -> None:
-    at_once(tmp_path, 4, OPEN, url(tmp_path / "farm.db"))
+    at_once(tmp_path, 3, OPEN, url(tmp_path / "farm.db"))
     Database(url(tmp_path / "farm.db")).close()
 
 

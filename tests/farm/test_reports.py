@@ -38,9 +38,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.fixture
-def rich_run(farm: Any, series: Any, program: Program) -> Any:
-    """A run with a bit of everything in it."""
+def test_a_run_with_a_bit_of_everything(farm: Any, series: Any, program: Program) -> None:
     slow = {"measures": {"overhead.kprobe": [500, 501, 500]}}
     series.base({"program.json": program(overhead=slow)})
     series.patch("enable", {"feature": "1\n", "program.json": program(optimized=True)})
@@ -51,19 +49,10 @@ def rich_run(farm: Any, series: Any, program: Program) -> Any:
     series.raw("Subject: [PATCH] misfit", "--- a/doc\n+++ b/doc\n@@ -1 +1 @@\n-other\n+new\n")
     series.patch("go on", {"doc": "y\n"})
     matrix = {"arch": ["x86_64"], "config": ["preempt-none", "preempt"]}
-    said = farm.submit(
-        series.write(enabling=1, scenarios=["smoke", "overhead"], matrix=matrix),
-        "--scenario",
-        "smoke",
-        "--scenario",
-        "overhead",
-    )
+    path = series.write(enabling=1, scenarios=["smoke", "overhead"], matrix=matrix)
+    said = farm.submit(path)
     assert said.status == 1
-    return said
-
-
-def test_the_document_is_as_its_schema_says(farm: Any, rich_run: Any) -> None:
-    document = rich_run.document
+    document = said.document
     check(document)
     assert farm("results", "--json").document == document
     assert [(one["first_bad"], one["kind"]) for one in document["regressions"]] == [
@@ -79,6 +68,21 @@ def test_the_document_is_as_its_schema_says(farm: Any, rich_run: Any) -> None:
         "not_tested"
     ]
 
+    shown = farm("results").stdout
+    for words in (
+        "REGRESSION",
+        "kernel NULL pointer dereference",
+        "does not apply",
+        "Not tested, and why",
+        "Cost of a hit",
+    ):
+        assert words in shown
+
+    del document["regressions"][0]["first_bad"]
+    document["points"][0]["builds"][0]["status"] = "OK"
+    faults = list(Draft202012Validator(SCHEMA).iter_errors(document))
+    assert len(faults) == 2, "a schema that takes anything shows nothing"
+
 
 def test_the_document_of_a_run_that_has_only_been_submitted(farm: Any, series: Any) -> None:
     app = farm.app
@@ -89,22 +93,6 @@ def test_the_document_of_a_run_that_has_only_been_submitted(farm: Any, series: A
     app.close()
     check(document)
     assert (document["state"], document["verdict"]) == ("queued", "INCONCLUSIVE")
-
-
-def test_the_schema_is_strict_enough_to_refuse_something(rich_run: Any) -> None:
-    broken = rich_run.document
-    broken["points"][0]["builds"][0]["status"] = "OK"
-    del broken["regressions"][0]["first_bad"]
-    assert len(list(Draft202012Validator(SCHEMA).iter_errors(broken))) == 2
-
-
-def test_results_for_a_person(farm: Any, rich_run: Any) -> None:
-    shown = farm("results").stdout
-    assert "REGRESSION" in shown
-    assert "kernel NULL pointer dereference" in shown
-    assert "does not apply" in shown
-    assert "Not tested, and why" in shown
-    assert "Cost of a hit" in shown
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]looks harmless[/] \u202egnp.exe"
