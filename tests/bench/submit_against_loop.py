@@ -92,7 +92,7 @@ def loop(store: Path, steps: list[Point], config: Path, work: Path) -> float:
         subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     run(*git, "read-tree", steps[0].commit)
-    run(*git, "checkout-index", "--all")
+    run(*git, "checkout-index", "-u", "--all")
     shutil.copy(config, out / ".config")
     started = time.monotonic()
     before = steps[0].commit

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a resubmission costs, as a ratio to the first submission on an empty cache.
+
+A developer's day: the series as it is, the same again, and the same with one patch changed. The
+change is code in the file that most patches touch, so every point from that patch on is another
+kernel. Each round changes it differently.
+
+    .venv/bin/python tests/bench/resubmit.py [ROUNDS [FOLDER]]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from submit_against_loop import submit
+
+CHANGED = 5
+"""The patch that is changed: the middle of nine."""
+
+RECIPE = """\
+name: changed-{round}
+title: a counter that nobody reads
+source: own
+edits:
+  - file: arch/x86/kernel/kprobes/core.c
+    find: |
+      int arch_prepare_kprobe(struct kprobe *p)
+      {{
+    replace: |
+      int changed_{round};
+
+      int arch_prepare_kprobe(struct kprobe *p)
+      {{
+      	changed_{round}++;
+"""
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    parent = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="farm-bench-") as folder:
+        home = Path(folder) / "home"
+        first, _ = submit(home)
+        print(f"first submission, empty cache: {first:.0f} s", flush=True)
+        same, changed = list[float](), list[float]()
+        for number in range(rounds):
+            same.append(submit(home)[0] / first)
+            recipe = Path(folder) / f"changed-{number}.yml"
+            recipe.write_text(RECIPE.format(round=number))
+            changed.append(submit(home, "--plant", f"{recipe}@{CHANGED}")[0] / first)
+            print(f"unchanged {same[-1]:.4f}, one patch changed {changed[-1]:.3f}", flush=True)
+        for name, ratios in (("unchanged", same), ("one patch changed", changed)):
+            spread = f"{min(ratios):.4f} to {max(ratios):.4f}"
+            print(f"{name}: median ratio {statistics.median(ratios):.4f}, spread {spread}")
+
+
+if __name__ == "__main__":
+    main()
