@@ -308,3 +308,13 @@ def subjects(manifest: Manifest, tree: Path | None) -> tuple[str, ...]:
         return known
     content = read_series(manifest, run_tool, repository=tree)
     return tuple(patch.subject for patch in content.patches)
+
+
+def patches(manifest: Manifest, request: Request) -> int:
+    """Return how many points a submission has beside its base: what is planted counts too.
+
+    Raises SeriesError when the patches can't be read.
+    """
+    if request.canaries:
+        return len(request.canaries)
+    return len(subjects(manifest, request.tree)) + len(request.plants)
