@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kernel_series.errors import SeriesError, quoted
 
+LONGEST_PATH = 4096  # PATH_MAX; a path cut short leads nowhere
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -19,18 +20,18 @@ def read_file(path: Path, limit: int, place: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise SeriesError(place, f"cannot read {quoted(str(path))}: {_reason(error)}") from error
+        raise SeriesError(place, f"cannot read {_name(path)}: {_reason(error)}") from error
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise SeriesError(place, f"{quoted(str(path))} is {kind}", "name a file")
+            raise SeriesError(place, f"{_name(path)} is {kind}", "name a file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(limit + 1)
     finally:
         os.close(descriptor)
     if len(data) > limit:
-        raise SeriesError(place, f"{quoted(str(path))} is larger than {limit // KIB} KiB")
+        raise SeriesError(place, f"{_name(path)} is larger than {limit // KIB} KiB")
     return data
 
 
@@ -51,6 +52,10 @@ def resolve(folder: Path, text: str, place: str, *, confined: bool) -> Path:
         return path.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise SeriesError(place, f"cannot find {quoted(text)}: {_reason(error)}") from error
+
+
+def _name(path: Path) -> str:
+    return quoted(str(path), LONGEST_PATH)
 
 
 def _reason(error: Exception) -> str:
