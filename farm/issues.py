@@ -58,6 +58,10 @@ def recognise(fault: Fault, issues: Iterable[Issue]) -> Issue | None:
 def _load(path: Path) -> Issue:
     try:
         file = _File.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path}: {place}: {first['msg']}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     return Issue(path.stem, file.title, file.kinds, file.match, file.fixed_by)

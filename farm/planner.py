@@ -13,9 +13,9 @@ from pathlib import Path
 
 from farm.profiles import Lab, NodeData, Profile
 from farm.records import Cell
+from kernel_series import sources
 from kernel_series.manifest import ARCHES, Exclude, Feature, Manifest
 from kernel_series.series import read_series
-from kernel_series.sources.derive import load_derive
 from stress.scenario import Clock, FeatureState, Scenario
 from workers import kconfig, toolchain
 from workers.errors import UserError
@@ -303,8 +303,18 @@ def subjects(manifest: Manifest, tree: Path | None) -> tuple[str, ...]:
 
     Raises SeriesError when the patches can't be read.
     """
-    path = manifest.patches.path
-    if manifest.patches.source == "derive" and path is not None:
-        return tuple(step.subject for step in load_derive(path).steps)
+    known = sources.subjects(manifest.patches.source, manifest.patches.path)
+    if known is not None:
+        return known
     content = read_series(manifest, run_tool, repository=tree)
     return tuple(patch.subject for patch in content.patches)
+
+
+def patches(manifest: Manifest, request: Request) -> int:
+    """Return how many points a submission has beside its base: what is planted counts too.
+
+    Raises SeriesError when the patches can't be read.
+    """
+    if request.canaries:
+        return len(request.canaries)
+    return len(subjects(manifest, request.tree)) + len(request.plants)

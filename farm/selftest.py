@@ -56,7 +56,8 @@ class Result:
 def find(names: Sequence[str]) -> tuple[Canary, ...]:
     """Return canaries by the names of shipped ones, by files or by folders; without, all shipped.
 
-    Raises UserError for an unknown name, SeriesError for a file that is no recipe.
+    Raises UserError for an unknown name or when there is none, SeriesError for a file that is no
+    recipe.
     """
     shipped = {
         path.stem: path for folder in FOLDERS for path in sorted((SHIPPED / folder).glob("*.yml"))
@@ -65,13 +66,18 @@ def find(names: Sequence[str]) -> tuple[Canary, ...]:
     for name in names or shipped:
         if name in shipped:
             paths.append(shipped[name])
-        elif Path(name).is_dir():
-            paths += sorted(Path(name).glob("*.yml"))
+        elif name and Path(name).is_dir():
+            there = sorted(Path(name).glob("*.yml"))
+            if not there:
+                raise UserError(f"{name}: there is no canary in this folder", "they end in .yml")
+            paths += there
         elif Path(name).is_file():
             paths.append(Path(name))
         else:
             known = ", ".join(shipped) or "none is shipped"
             raise UserError(f"unknown canary {name!r}", f"name a file, a folder or one of: {known}")
+    if not paths:
+        raise UserError("no canary is shipped", "name a file or a folder")
     return tuple(_canary(path.resolve()) for path in paths)
 
 
@@ -94,7 +100,9 @@ def _canary(path: Path) -> Canary:
 def evaluate(
     run: Run, request: Request, judgements: Mapping[str, Judgement], issues: Sequence[Issue]
 ) -> tuple[Result, ...]:
-    """Return what became of each canary of a run."""
+    """Return what became of each canary of a run; nothing while its points are not known."""
+    if not run.points:
+        return ()
     return tuple(
         _evaluate(run, index, canary, judgements, issues)
         for index, canary in enumerate(request.canaries, start=1)
@@ -102,11 +110,16 @@ def evaluate(
 
 
 def verdict(results: Sequence[Result]) -> tuple[Verdict, str]:
-    """Return the verdict on the suite: PASS when everything that could be seen here was caught."""
-    for result in results:
-        if result.result in (Caught.MISSED, Caught.INVALID):
-            kind = Verdict.INCONCLUSIVE if result.control is Status.MISS else Verdict.REGRESSION
-            return kind, f"{result.name} {result.result}: {result.how}"
+    """Return the verdict on the suite: PASS when everything that could be seen here was caught.
+
+    Of what was not caught, a fault that the base says nothing about tells nothing about the suite.
+    """
+    if not results:
+        return Verdict.INCONCLUSIVE, "nothing was planted"
+    wrong = [one for one in results if one.result in (Caught.MISSED, Caught.INVALID)]
+    for result in sorted(wrong, key=lambda one: one.control is Status.MISS):
+        kind = Verdict.INCONCLUSIVE if result.control is Status.MISS else Verdict.REGRESSION
+        return kind, f"{result.name} {result.result}: {result.how}"
     caught = sum(result.result is Caught.CAUGHT for result in results)
     return Verdict.PASS, f"{caught} of {len(results)} caught, the others not observable here"
 
@@ -173,11 +186,12 @@ def _build_trouble(builds: Sequence[Build]) -> str | None:
 def _passes(control: Judgement, fault: Fault) -> bool:
     """Whether the base has the failing case as PASS; of a crash, whether it shows none like it.
 
-    Evidence that holds leaves no case behind: there the whole test has to be PASS.
+    Evidence that holds leaves no case behind, and a kernel may fall silent between two cases: there
+    the whole test has to be PASS.
     """
     if fault.kind is Kind.CRASH:
         return fault not in control.faults
-    if fault.kind is Kind.EVIDENCE:
+    if fault.kind is Kind.EVIDENCE or fault.case is None:
         return control.status is Status.PASS
     return any(case.name == fault.case and case.status is Status.PASS for case in control.cases)
 

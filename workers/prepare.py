@@ -154,14 +154,16 @@ def _adjusted(point: Point, adjusts: Sequence[edits.Recipe], store: TreeStore) -
 def planted(points: Sequence[Point], plant: Plant, store: TreeStore) -> list[Point]:
     """Return the points with one more behind point ``plant.at``; the later ones stand on top of it.
 
-    Raises SeriesError for a recipe that does not fit there.
+    Raises SeriesError for a recipe that does not fit there, UserError where there is no such tree.
     """
-    if not 0 <= plant.at < len(points) or points[plant.at].commit is None:
+    if not 0 <= plant.at < len(points):
         raise UserError(
             f"{plant.recipe}: there is no point {plant.at} to plant it on",
             f"the points go from 0 to {len(points) - 1}",
         )
     below = points[plant.at]
+    if below.commit is None:
+        raise UserError(f"{plant.recipe}: can't be planted on point {plant.at}: {below.reason}")
     made = _recipe_point(plant.recipe, plant.at + 1, below, store)
     found = [*points[: plant.at + 1], made]
     parent, reason = made.commit, ""

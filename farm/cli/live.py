@@ -14,12 +14,11 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import select
 
-from farm import profiles
+from farm import planner, profiles
 from farm.app import App
 from farm.db import claims
 from farm.db.models import JobRow, RunRow
 from farm.db.runs import REQUEST, load_run
-from farm.planner import subjects
 from farm.profiles import Profile
 from farm.records import Build, Run, Test
 from farm.reports.text import STYLES, foreign, one_line, status
@@ -45,8 +44,7 @@ class _View:
         # Once the points are known, a run needs the files of the series no more.
         self._points = len(self.run.points)
         if not self._points:
-            series = manifest.load(request.manifest)
-            self._points = len(subjects(series, request.tree)) + 1
+            self._points = planner.patches(manifest.load(request.manifest), request) + 1
 
     def _read(self) -> tuple[Run, Mapping[int, tuple[str, str, int | None]]]:
         with self._farm.database.transaction() as session:

@@ -3,7 +3,8 @@
 
 A module here is a source: `git_range.py` is what a manifest calls `git-range`. It has one
 function, `read(request) -> Content`, and NAMES_A_PATH says whether its value in a manifest is a
-path. To add a source, add a module.
+path. A source that knows its patches' subjects without a tree says so with
+`subjects(path) -> tuple[str, ...]`. To add a source, add a module.
 """
 
 import pkgutil
@@ -51,6 +52,15 @@ def known() -> tuple[str, ...]:
 def names_a_path(source: str) -> bool:
     """Whether the value of this source in a manifest is a path."""
     return bool(_module(source).NAMES_A_PATH)
+
+
+def subjects(source: str, path: Path | None) -> tuple[str, ...] | None:
+    """The subjects of a source that knows them without a tree; None if it has to be read."""
+    module = _module(source)
+    if path is None or not hasattr(module, "subjects"):
+        return None
+    found: tuple[str, ...] = module.subjects(path)
+    return found
 
 
 def read(source: str, request: Request) -> Content:

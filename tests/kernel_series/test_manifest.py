@@ -153,11 +153,11 @@ MISTAKES = [
     ("https://git.kernel.org/pub/scm/linux/kernel/git/tip/tip.git", "nowhere",
      'series.yml:4:8: base.git: cannot find "nowhere": No such file or directory'),
     ("  git-range: d498f763950^..b26486bf751\n", "  {}\n", "series.yml:6:1: patches: says nothing; "
-     "one of: derive, directory, git-range, mbox"),
+     "one of: derive, directory, edits, git-range, mbox"),
     ("git-range: d498", "lore: d498", "series.yml:7:9: patches.lore: is not available yet; "
      "save the thread (`b4 mbox MESSAGE-ID`) and name the file with `mbox:`"),
     ("git-range: d498", "git-rang: d498", 'series.yml:7:13: patches.git-rang: unknown key; '
-     'did you mean "git-range"? known: derive, directory, git-range, mbox'),
+     'did you mean "git-range"? known: derive, directory, edits, git-range, mbox'),
     ("introduced-by: 8", "introduced-by: -1", 'series.yml:11:20: features[0].introduced-by: '
      'found "-1", '
      "wanted a whole number, 0 or more"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The series that ship: their manifests load, the derived one fits a tree, that of 2010 applies.
+"""The series that ship: their manifests load, the recipes fit a tree, the patches of 2010 apply.
 
 The tests marked kernel_source need an untouched Debian tree, kernel_history a clone:
 KERNEL_SOURCE=/path/to/linux-source-6.12 pytest -m kernel_source tests/kernel_series
@@ -9,6 +9,7 @@ KERNEL_HISTORY=/path/to/linux/.git pytest -m kernel_history tests/kernel_series
 import os
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from kernel_series.content import Content
 from kernel_series.manifest import load
 from kernel_series.run import Run
 from kernel_series.series import read_series
+from kernel_series.sources import subjects
 from kernel_series.sources.derive import load_derive
-from kernel_series.tree import Overlay, Tree
+from kernel_series.tree import Change, Overlay, Tree
 
 SHIPPED = Path(kernel_series.__file__).parent
 SUBJECTS = [
@@ -45,6 +47,17 @@ def test_jump_optimization() -> None:
     assert manifest.patches.path is not None
     recipe = load_derive(manifest.patches.path)
     assert [step.subject for step in recipe.steps] == SUBJECTS
+
+
+def test_on_top() -> None:
+    manifest = load(SHIPPED / "on-top/series.yml", confined=True)
+    derived = load(SHIPPED / "jump-optimization/series.yml", confined=True)
+    assert manifest.base == derived.base
+    assert [(f.kconfig, f.introduced_by) for f in manifest.features] == [("OPTPROBES", 0)]
+    found = subjects(manifest.patches.source, manifest.patches.path)
+    assert found is not None
+    assert len(found) == 10
+    assert all(subject.startswith("kprobes") for subject in found)
 
 
 def test_jump_optimization_v8() -> None:
@@ -142,6 +155,80 @@ def test_registers_are_saved_alike_before_and_after_the_sixth(points: list[Tree]
     expected = instructions(wide_code + narrow_code)
     assert len(expected) > 60
     assert instructions(written_out) == expected
+
+
+@pytest.fixture(scope="module")
+def on_top(kernel_source: Tree, run: Run) -> list[Tree]:
+    """The points of the series on top, the untouched tree first."""
+    content = read_series(load(SHIPPED / "on-top/series.yml"), run, tree=kernel_source)
+    assert content.base == Change()
+    trees = [kernel_source]
+    for patch in content.patches:
+        assert patch.change is not None
+        trees.append(Overlay(trees[-1], patch.change))
+    return trees
+
+
+def text_of(tree: Tree, path: str) -> str:
+    return (tree.read(path) or b"").decode()
+
+
+FILES = (
+    "kernel/kprobes.c",
+    "include/linux/kprobes.h",
+    "arch/x86/kernel/kprobes/core.c",
+    "arch/x86/kernel/kprobes/opt.c",
+)
+
+
+@pytest.mark.kernel_source
+def test_what_each_patch_on_top_touches(on_top: list[Tree]) -> None:
+    touched = [
+        [FILES.index(path) for path in FILES if before.read(path) != after.read(path)]
+        for before, after in pairwise(on_top)
+    ]
+    assert touched == [[0], [0], [2], [3], [3], [0], [0, 1], [1], [3], [3]]
+
+
+@pytest.mark.kernel_source
+def test_the_first_patch_on_top_is_a_comment(on_top: list[Tree]) -> None:
+    before, after = (without_comments(text_of(tree, FILES[0])) for tree in on_top[:2])
+    assert before.split() == after.split()
+    assert text_of(on_top[0], FILES[0]).count("\n") < text_of(on_top[1], FILES[0]).count("\n")
+
+
+@pytest.mark.kernel_source
+def test_the_second_patch_on_top_is_a_name(on_top: list[Tree]) -> None:
+    """Of a local variable, and every line keeps its number: nothing of it is in what is built."""
+    before, after = (text_of(tree, FILES[0]).splitlines() for tree in on_top[1:3])
+    assert len(before) == len(after)
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [re.sub(r"\b_op\b", "queued", old) for old, _ in changed] == [new for _, new in changed]
+    assert len(changed) == 3
+
+
+@pytest.mark.kernel_source
+@pytest.mark.parametrize(("patch", "file"), [(8, 1), (10, 3)])
+def test_what_was_moved_is_all_there(on_top: list[Tree], patch: int, file: int) -> None:
+    """The field of a struct, a function: the same lines, in another order."""
+    before, after = (text_of(tree, FILES[file]).splitlines() for tree in on_top[patch - 1 :][:2])
+    assert before != after
+    assert sorted(before) == sorted(after)
+
+
+@pytest.mark.kernel_source
+def test_brackets_stay_in_pairs(on_top: list[Tree]) -> None:
+    for before, after in pairwise(on_top):
+        for path in FILES:
+            for opening, closing in ("()", "{}", "[]"):
+                old, new = (without_comments(text_of(tree, path)) for tree in (before, after))
+                assert new.count(opening) - new.count(closing) == (
+                    old.count(opening) - old.count(closing)
+                )
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 def macro(text: str, name: str) -> str:

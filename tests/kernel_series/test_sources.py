@@ -66,7 +66,7 @@ THREE = ["change 1", "change 2", "change 3"]
 
 
 def test_known_sources() -> None:
-    assert sources.known() == ("derive", "directory", "git-range", "mbox")
+    assert sources.known() == ("derive", "directory", "edits", "git-range", "mbox")
     with pytest.raises(SeriesError, match="no such patch source; known: derive, directory"):
         sources.names_a_path("os")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ import yaml
 from kernel_series import manifest
 from kernel_series.errors import SeriesError
 from workers.errors import Cancelled, InfrastructureError, UserError
-from workers.prepare import PrepareRequest, PrepareResult, prepare, run_tool
+from workers.prepare import Plant, PrepareRequest, PrepareResult, prepare, run_tool
 from workers.process import Cancel
+from workers.requests import Point
 from workers.trees import TreeStore
 
 if TYPE_CHECKING:
@@ -262,3 +264,157 @@ def test_the_tool_runner_says_what_is_not_installed() -> None:
     assert run_tool(["cat"], stdin=b"x").stdout == b"x"
     with pytest.raises(InfrastructureError):
         run_tool(["sh"], cwd=Path("/nowhere"))
+
+
+# Faults that are planted: points of their own, in a series or side by side.
+
+
+def canary(
+    folder: Path, name: str, find: str, replace: str, file: str = "kernel/kprobes.c"
+) -> Path:
+    """Write a recipe of one edit; returns its path."""
+    edits = [{"file": file, "find": find, "replace": replace}]
+    path = folder / f"{name}.yml"
+    path.write_text(yaml.safe_dump({"name": name, "title": f"canary {name}", "edits": edits}))
+    return path
+
+
+@pytest.fixture
+def three(mini_kernel: MiniKernel, tmp_path: Path) -> Path:
+    """A series.yml of three patches, each of which adds a line to a file of its own."""
+    for number in (1, 2, 3):
+        mini_kernel.commit(f"patch {number}", {f"kernel/{number}.c": f"int added_{number};\n"})
+    return mini_kernel.manifest(tmp_path / "series.yml")
+
+
+@pytest.fixture
+def planting(store: TreeStore, tmp_path: Path) -> Callable[..., tuple[Point, ...]]:
+    """Runs the stage with plants or siblings."""
+
+    def run(path: Path, **planted: tuple[Plant, ...] | tuple[Path, ...]) -> tuple[Point, ...]:
+        request = PrepareRequest(manifest.load(path), None, "run", **planted)  # type: ignore[arg-type]
+        return prepare(request, store, tmp_path / "downloads", Cancel()).points
+
+    return run
+
+
+Planting = Callable[..., tuple[Point, ...]]
+FAULT = ("LAST_PROBE 9", "LAST_PROBE 8")
+
+
+def contents(store: TreeStore, points: tuple[Point, ...], path: str) -> list[bytes | None]:
+    return [store.read(point.commit or "", path) for point in points]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_plant_is_a_point_and_the_later_ones_stand_on_it(
+    three: Path, planting: Planting, prepared: Prepare, store: TreeStore, tmp_path: Path, at: int
+) -> None:
+    plain = prepared(three, name="plain").points
+    points = planting(three, plants=(Plant(canary(tmp_path, "fault", *FAULT), at),))
+    subjects = ["base", "patch 1", "patch 2", "patch 3"]
+    subjects.insert(at + 1, "canary fault")
+    assert [point.subject for point in points] == subjects
+    assert [point.index for point in points] == [0, 1, 2, 3, 4]
+    assert points[: at + 1] == plain[: at + 1]
+    faulty = [b"PROBE 8" in (text or b"") for text in contents(store, points, "kernel/kprobes.c")]
+    assert faulty == [index > at for index in range(5)]
+    for number in (1, 2, 3):
+        there = [text is not None for text in contents(store, points, f"kernel/{number}.c")]
+        assert there == [index >= number + (at < number) for index in range(5)]
+    # A commit's parent is the point before it, so that a build goes from one to the next.
+    for before, point in pairwise(points):
+        assert store.resolve(f"{point.commit}^") == before.commit
+        assert store.resolve(f"refs/runs/run/{point.index}") == point.commit
+        assert store.tree(point.commit or "") == point.tree
+    assert len({point.chain for point in points}) == 5
+    assert [point.made_from for point in points] == [None, 0, 1, 2, 3]
+
+
+def test_the_places_of_several_plants_are_the_unplanted_series(
+    three: Path, planting: Planting, store: TreeStore, tmp_path: Path
+) -> None:
+    first = canary(tmp_path, "first", *FAULT)
+    second = canary(tmp_path, "second", "return -1", "return -2")
+    points = planting(three, plants=(Plant(second, 2), Plant(first, 0)))
+    assert [point.subject for point in points] == [
+        "base",
+        "canary first",
+        "patch 1",
+        "patch 2",
+        "canary second",
+        "patch 3",
+    ]
+    texts = contents(store, points, "kernel/kprobes.c")
+    assert [b"PROBE 8" in (text or b"") for text in texts] == [False] + [True] * 5
+    assert [b"return -2" in (text or b"") for text in texts] == [False] * 4 + [True] * 2
+
+
+def test_a_patch_that_does_not_apply_on_top_of_a_plant(
+    mini_kernel: MiniKernel, planting: Planting, tmp_path: Path
+) -> None:
+    mini_kernel.append("good", "kernel/kprobes.c", "int good;\n")
+    mini_kernel.edit("same line", "kernel/kprobes.c", "LAST_PROBE 9", "LAST_PROBE 6")
+    mini_kernel.append("after it", "kernel/kprobes.c", "int after;\n")
+    path = mini_kernel.manifest(tmp_path / "series.yml")
+    points = planting(path, plants=(Plant(canary(tmp_path, "fault", *FAULT), 0),))
+    assert [point.reason is None for point in points] == [True, True, True, False, False]
+    assert (points[3].reason or "").startswith("kernel/kprobes.c:")
+    assert points[4].reason == "a patch before it does not apply"
+    assert {point.commit for point in points[3:]} == {point.chain for point in points[3:]} == {None}
+
+
+def test_a_plant_leaves_the_reasons_of_a_broken_series(
+    three: Path, planting: Planting, tmp_path: Path
+) -> None:
+    second = next((tmp_path / "series.patches").glob("0002-*"))
+    second.write_text(second.read_text().replace("kernel/2.c", "kernel/1.c"))
+    points = planting(three, plants=(Plant(canary(tmp_path, "fault", *FAULT), 1),))
+    assert [point.reason is None for point in points] == [True, True, True, False, False]
+    assert points[3].reason != points[4].reason == "patch 2 does not apply"
+    with pytest.raises(UserError, match=r"fault\.yml: can't be planted on point 3: patch 2 does"):
+        planting(three, plants=(Plant(tmp_path / "fault.yml", 3),))
+
+
+def test_plants_that_cannot_be(three: Path, planting: Planting, tmp_path: Path) -> None:
+    fits = canary(tmp_path, "fits", *FAULT)
+    with pytest.raises(UserError, match="there is no point 4 to plant it on") as caught:
+        planting(three, plants=(Plant(fits, 4),))
+    assert caught.value.hint == "the points go from 0 to 3"
+    misfit = canary(tmp_path, "misfit", "no such text", "x")
+    with pytest.raises(SeriesError, match=r"misfit\.yml.*found 0 times"):
+        planting(three, plants=(Plant(misfit, 1),))
+
+
+def test_siblings_stand_side_by_side_on_the_last_point(
+    three: Path, planting: Planting, prepared: Prepare, store: TreeStore, tmp_path: Path
+) -> None:
+    tip = prepared(three, name="plain").points[3]
+    other = canary(tmp_path, "other", "added_3", "added_4", file="kernel/3.c")
+    misfit = canary(tmp_path, "misfit", "no such text", "x")
+    fault = canary(tmp_path, "fault", *FAULT)
+    points = planting(three, siblings=(other, misfit, fault))
+    assert [point.subject for point in points] == [
+        "patch 3",
+        "canary other",
+        "canary misfit",
+        "canary fault",
+    ]
+    assert [point.index for point in points] == [0, 1, 2, 3]
+    assert [point.made_from for point in points] == [None, 0, 0, 0]
+    assert (points[0].commit, points[0].tree) == (tip.commit, tip.tree)
+    assert [point.reason is None for point in points] == [True, True, False, True]
+    assert "found 0 times" in (points[2].reason or "")
+    assert points[2].commit is points[2].chain is None
+    # The last one has nothing of the first: neither in its tree nor in what its build goes from.
+    assert b"added_3" in (store.read(points[3].commit or "", "kernel/3.c") or b"")
+    assert store.resolve(f"{points[3].commit}^") == tip.commit
+    again = planting(three, siblings=(fault,))
+    assert again[1].chain == points[3].chain
+
+
+def test_siblings_need_a_last_point(three: Path, planting: Planting, tmp_path: Path) -> None:
+    third = next((tmp_path / "series.patches").glob("0003-*"))
+    third.write_text(third.read_text().replace("kernel/3.c", "kernel/1.c"))
+    with pytest.raises(UserError, match=r"the series. last patch does not apply: kernel"):
+        planting(three, siblings=(canary(tmp_path, "fault", *FAULT),))
