@@ -34,7 +34,7 @@ edits:
 
       int arch_prepare_kprobe(struct kprobe *p)
       {{
-      	changed_{round}++;
+      \tchanged_{round}++;
 """
 
 
