@@ -155,7 +155,10 @@ class _Reader:
             binary = self._skip_binary()
         if binary and _SYMLINK in modes:
             raise self._error("makes a symbolic link from binary data")
-        return FileDiff(None if created else old, None if deleted else new, hunks, binary)
+        old, new = None if created else old, None if deleted else new
+        if old is None and new is None:
+            raise self._error("the file is on neither side")
+        return FileDiff(old, new, hunks, binary)
 
     def _skip_binary(self) -> bool:
         """Pass over a binary patch; False if there is none here."""

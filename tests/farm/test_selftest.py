@@ -165,7 +165,7 @@ def test_a_cure_has_to_make_the_base_s_known_fault_go_away(
     tested: Any, recipe: Write, settings: Settings
 ) -> None:
     issues = settings.configs / "issues"
-    issues.mkdir()
+    issues.mkdir(exist_ok=True)
     (issues / "few-hits.yml").write_text(yaml.safe_dump(ISSUE))
     (issues / "not-here.yml").write_text(yaml.safe_dump(ISSUE | {"match": ["smoke.second"]}))
     bad = {"cases": {"smoke.first": "not ok # 5 of 10 hits", "smoke.second": "ok"}}
@@ -189,7 +189,7 @@ def test_a_known_issue_of_the_base_is_listed_and_does_not_count(
     farm: Any, series: Any, program: Program, settings: Settings
 ) -> None:
     """The other use of an issue: in a run that plants nothing."""
-    (settings.configs / "issues").mkdir()
+    (settings.configs / "issues").mkdir(exist_ok=True)
     (settings.configs / "issues" / "few-hits.yml").write_text(yaml.safe_dump(ISSUE))
     bad = {"cases": {"smoke.first": "not ok # 5 of 10 hits", "smoke.second": "ok"}}
     series.base({"program.json": program(smoke=bad)}).patch("explain", {"doc": "x\n"})
