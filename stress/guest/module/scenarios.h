@@ -9,7 +9,10 @@
 
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
-	SCENARIO(overhead)
+	SCENARIO(overhead)		\
+	SCENARIO(geometry)		\
+	SCENARIO(lifecycle)		\
+	SCENARIO(modules)
 
 struct arguments;
 
