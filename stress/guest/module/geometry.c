@@ -393,7 +393,7 @@ static void recover_queued_case(struct scene *scene, unsigned int at)
 	scene_disable(scene, &scene->a);
 	scene_register(scene, &scene->b, at);
 	scene_hits(scene, "second registered", false, true);
-	/* The kernel is left the time to forget the first: see docs/scenarios.md. */
+	/* The first is on the freeing list until then, see docs/scenarios.md. */
 	scene_settle(scene);
 	scene_hits(scene, "settled", false, true);
 	scene_end(scene);
