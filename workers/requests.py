@@ -9,6 +9,7 @@ from pathlib import Path
 from workers.compiler_warnings import CompilerWarning
 from workers.kconfig import Config, Symbol
 from workers.status import Status
+from workers.timing import Step
 from workers.toolchain import Toolchain
 
 
@@ -77,3 +78,4 @@ class BuildResult:
     payload: str | None = None
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
