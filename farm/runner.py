@@ -102,6 +102,7 @@ class Worker:
         request = replace(request, cells=cells, not_tested=(*request.not_tested, *left_out))
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
             row = session.get_one(RunRow, claim.run)
             row.request = REQUEST.dump_python(request, mode="json")
             prepared(session, row, result)
@@ -139,8 +140,9 @@ class Worker:
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
             row = session.get_one(BuildRow, row.id)
-            row.result = BUILD.dump_python(result, mode="json")
+            row.result = BUILD.dump_python(replace(result, steps=()), mode="json")
             row.log = str(asked.log) if asked.log.exists() else ""
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
@@ -187,6 +189,7 @@ class Worker:
         found = observations(asked, seen, purpose, kind.accelerator)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, seen.steps)
             for test, one in zip(tests, found, strict=False):
                 values = OBSERVATION.dump_python(one, mode="json")
                 session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))

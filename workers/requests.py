@@ -10,6 +10,7 @@ from pathlib import Path
 from workers.compiler_warnings import CompilerWarning
 from workers.kconfig import Config, Symbol
 from workers.status import Status
+from workers.timing import Step
 from workers.toolchain import Toolchain
 
 
@@ -111,3 +112,4 @@ class BuildResult:
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``farm status``, ``farm results`` and ``farm log``: looking at runs."""
+"""``farm status``, ``results``, ``log`` and ``trace``: looking at runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
+from farm.reports import trace as traces
 from kernel_series.errors import printable
 from workers.errors import UserError
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(results)
     app.command()(log)
+    app.command()(trace)
 
 
 def status(
@@ -129,6 +131,14 @@ def log(
         # Whatever a guest wrote must not command this terminal.
         for line in path.read_text(errors="replace").split("\n"):
             sys.stdout.write(printable(line.expandtabs()) + "\n")
+
+
+def trace(context: typer.Context, run: RunName = "latest") -> None:
+    """Print where a run's time went, as JSON that https://ui.perfetto.dev opens."""
+    farm: App = context.obj
+    judged = farm.judged(run).run
+    document = traces.document(judged, farm.attempts(judged.id))
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")
 
 
 def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:

@@ -126,7 +126,7 @@ class JobRow(Base):
 
 
 class AttemptRow(Base):
-    """One try at a job; all are kept."""
+    """One try at a job; all are kept. ``steps`` are Steps, where its stage came to an end."""
 
     __tablename__ = "attempts"
 
@@ -137,6 +137,7 @@ class AttemptRow(Base):
     ended: Mapped[float | None]
     outcome: Mapped[str | None]
     reason: Mapped[str | None]
+    steps: Mapped[list[Any] | None]
 
 
 class SlotRow(Base):
