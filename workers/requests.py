@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from workers.compiler_warnings import CompilerWarning
@@ -39,6 +40,36 @@ class Point:
         return self.index - 1 if self.parent is None else self.parent
 
 
+class Scope(StrEnum):
+    """How much of a kernel is built."""
+
+    KERNEL = "vmlinux"
+    OBJECTS = "touched-objects"
+    """The objects of the sources that the series touches, where the whole takes too long."""
+    FOLDERS = "touched-folders"
+    """All objects in the folders of those sources."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a build is for.
+
+    ``words`` are further ones for make, ``touched`` the sources that any patch of the series
+    changes, for a scope that goes by them. Without ``boots`` there is no payload, and of the
+    products only the configuration is kept.
+    """
+
+    scope: Scope = Scope.KERNEL
+    words: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    boots: bool = True
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it adds to the key of a kernel; nothing for one that boots."""
+        return () if self == Goal() else (repr(self),)
+
+
 @dataclass(frozen=True)
 class BuildRequest:
     """Build one point in one lane.
@@ -57,6 +88,7 @@ class BuildRequest:
     series: str
     log: Path
     reuse: bool = True
+    goal: Goal = Goal()
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,7 @@ class BuildResult:
 
     ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
     of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    ``targets`` are what make was asked for.
     """
 
     status: Status
@@ -78,4 +111,5 @@ class BuildResult:
     payload: str | None = None
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
@@ -52,6 +52,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     """Return all that is known of a run."""
     request = REQUEST.validate_python(row.request)
     pending = pending_tests(session, row.id)
+    cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
         title=row.title,
@@ -63,7 +64,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(session, build, pending) for build in row.builds),
+        builds=tuple(_build(session, build, cells, pending) for build in row.builds),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
     )
@@ -118,11 +119,14 @@ def _point(row: PointRow) -> Point:
     )
 
 
-def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:
+def _build(
+    session: Session, row: BuildRow, cells: Mapping[str, Cell], pending: frozenset[str]
+) -> Build:
+    cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
         id=row.id,
         point=row.point,
-        cell=Cell(row.arch, row.config, row.toolchain),
+        cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
         tests=tuple(_test(session, test, pending) for test in row.tests),

@@ -129,6 +129,8 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
         "arch": build.cell.arch,
         "config": build.cell.config,
         "toolchain": build.cell.toolchain,
+        "boots": build.cell.boots,
+        "targets": list(result.targets) if result else [],
         "status": (result.status if result else Status.MISS).value,
         "reason": result.reason if result else "not built",
         "seconds": round(result.seconds, 3) if result else 0.0,
@@ -187,7 +189,7 @@ def plan(
         "scenarios": list(request.scenarios),
         "clocks": [clock.value for clock in data.profile.clocks],
         "builds": len(request.cells) * (len(subjects) + 1),
-        "boots": len(request.cells)
+        "boots": sum(cell.boots for cell in request.cells)
         * (len(subjects) + 1)
         * len(data.profile.clocks)
         * len(request.nodes),
