@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from sqlalchemy import select
 
 from farm import flavours, issues, planner, profiles, schedule, selftest
 from farm.db import claims
@@ -20,7 +24,8 @@ from farm.records import Attempt, Run
 from farm.runner import Worker
 from farm.schedule import Host
 from farm.settings import Settings
-from farm.verdicts.regressions import Assessment, assess
+from farm.verdicts.open import open_regressions
+from farm.verdicts.regressions import Assessment, Regression, Verdict, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
 from workers import machines
@@ -47,6 +52,13 @@ class Judged:
     reason: str | None
     refused: str | None
     canaries: tuple[selftest.Result, ...] | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The verdict; of a run that has none yet, what its results come to so far."""
+        if self.verdict is not None:
+            return self.verdict
+        return Verdict.INCONCLUSIVE if self.canaries is not None else self.assessment.verdict
 
 
 class App:
@@ -115,6 +127,28 @@ class App:
         """Return a run, named as in ``find_run``, with what its results mean so far."""
         with self.database.transaction() as session:
             row = find_run(session, name)
+        return self._judged(row.id)
+
+    def open_regressions(self) -> Iterator[tuple[Run, Regression]]:
+        """Yield what later runs of the same series have not shown to be gone, newest runs first.
+
+        Runs with planted faults say nothing of their series.
+        """
+        with self.database.transaction() as session:
+            newest = select(RunRow).where(RunRow.state.in_(schedule.ENDED))
+            rows = session.scalars(newest.order_by(RunRow.created.desc(), RunRow.id)).all()
+        series = defaultdict[str, list[tuple[Run, Assessment]]](list)
+        for row in rows:
+            request = REQUEST.validate_python(row.request)
+            if not (request.plants or request.canaries):
+                judged = self._judged(row.id)
+                series[row.title].append((judged.run, judged.assessment))
+        for runs in series.values():
+            yield from open_regressions(runs)
+
+    def _judged(self, name: str) -> Judged:
+        with self.database.transaction() as session:
+            row = session.get_one(RunRow, name)
             request = REQUEST.validate_python(row.request)
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from workers.build import Builder, build
 from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
 from workers.kconfig import Config
+from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
@@ -153,7 +153,7 @@ class Worker:
             row.log = str(asked.log) if asked.log.exists() else ""
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
-            shutil.rmtree(lane, ignore_errors=True)
+            remove(lane)
 
     def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
         """Return the configuration of a cell, and what is built in it."""
@@ -183,7 +183,7 @@ class Worker:
             scenarios=tuple(self.host.scenarios[test.scenario] for test in tests),
             seed=tests[0].seed,
             limits=self.host.profile.boot_limits,
-            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.tries}",
+            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.fence}",
         )
 
         def start(machine: Start) -> Running:

@@ -41,6 +41,8 @@ PREPARE, BUILDING, BOOT = "prepare", "build", "boot"
 QUEUED, STARTED, FINISHED, STOPPED = "queued", "running", "finished", "cancelled"
 """States of a run."""
 
+ENDED = (FINISHED, STOPPED)
+
 PREPARE_FIRST, BUILDS_NEXT, BUILD_ONLY_LAST = 3000, 2000, 0
 """Priorities: builds before boots, for boots wait for builds; among boots the tip goes first. What
 is built and not booted keeps nothing waiting."""
@@ -80,14 +82,30 @@ def submit(session: Session, run: str, title: str, version: int | None, request:
             request=REQUEST.dump_python(request, mode="json"),
             state=QUEUED,
             created=session.scalar(select(database_now())),
+            # Whoever submits works on it himself, or sees to it that somebody does.
+            alive_until=session.scalar(select(database_now() + claims.LEASE_SECONDS)),
         )
     )
     session.flush()
     session.add(_job(run, PREPARE, PREPARE, PREPARE_FIRST, {}))
 
 
+def cancel(session: Session, row: RunRow) -> bool:
+    """End a run for good; False if it has ended already. What was done stays.
+
+    Who works on it stops its jobs as soon as it looks, and the verdict is what its results came to.
+    """
+    if row.state in ENDED:
+        return False
+    row.state, row.finished = STOPPED, session.scalar(select(database_now()))
+    claims.cancel(session, row.id)
+    return True
+
+
 def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
     """Write down the points and queue their builds, one lane for each cell, the first one ready."""
+    if row.state in ENDED:
+        return
     request = REQUEST.validate_python(row.request)
     row.base, row.state = result.base, STARTED
     for point in result.points:
@@ -128,7 +146,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
 
 def advance(session: Session, row: RunRow, host: Host) -> None:
     """Queue whatever the run needs next; when it needs nothing more, give its verdict."""
-    if row.state in (FINISHED, STOPPED):
+    if row.state in ENDED:
         return
     request = REQUEST.validate_python(row.request)
     session.flush()

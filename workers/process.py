@@ -125,6 +125,19 @@ def start(
         raise InfrastructureError(f"{argv[0]} could not be started: {error}") from error
 
 
+def detach(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    """Start a process that outlives this one and its terminal; what it says goes to ``log``."""
+    with log.open("ab") as said:
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=dict(env),
+            start_new_session=True,
+        )
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its whole group, and wait until it is gone.
 

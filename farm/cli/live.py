@@ -31,14 +31,14 @@ REFRESH_SECONDS = 1.0
 class _View:
     """What the screen shows, read from the database now and then."""
 
-    def __init__(self, farm: App, run: str) -> None:
+    def __init__(self, farm: App, run: str, age: float) -> None:
         self._farm = farm
         self._id = run
         with farm.database.transaction() as session:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         self._profile: Profile = profiles.load_profile(farm.settings.configs, request.profile)
         self._cells = len(request.cells)
-        self._started = time.monotonic()
+        self._started = time.monotonic() - age
         self._said = set[str]()
         self.run, self._jobs = self._read()
         # Once the points are known, a run needs the files of the series no more.
@@ -162,9 +162,9 @@ class _View:
 
 
 @contextmanager
-def progress(farm: App, run: str, console: Console) -> Iterator[None]:
-    """Show a run's progress while the block runs."""
-    view = _View(farm, run)
+def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterator[None]:
+    """Show a run's progress while the block runs; ``age`` seconds of it have passed before."""
+    view = _View(farm, run, age)
     done = threading.Event()
     if console.is_terminal:
         with Live(view.table(), console=console, transient=True, auto_refresh=False) as screen:

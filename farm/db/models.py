@@ -16,7 +16,10 @@ class Base(DeclarativeBase):
 
 
 class RunRow(Base):
-    """One submission. ``request`` is what was asked for, as the planner reads it."""
+    """One submission. ``request`` is what was asked for, as the planner reads it.
+
+    ``alive_until``: as long as somebody works on the run, this is put off again and again.
+    """
 
     __tablename__ = "runs"
 
@@ -30,6 +33,7 @@ class RunRow(Base):
     reason: Mapped[str | None]
     created: Mapped[float]
     finished: Mapped[float | None]
+    alive_until: Mapped[float | None]
     points: Mapped[list[PointRow]] = relationship(order_by="PointRow.index")
     builds: Mapped[list[BuildRow]] = relationship(order_by="BuildRow.id")
 

@@ -12,6 +12,7 @@ from farm.app import Judged
 from farm.planner import Data, Request
 from farm.records import Build, Purpose, Run, Test
 from farm.verdicts.judge import Judgement
+from farm.verdicts.regressions import Regression
 from kernel_series.manifest import Manifest
 from workers.requests import Point
 from workers.status import Status
@@ -29,7 +30,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": run.id,
         "state": run.state,
-        "verdict": judged.verdict or assessment.verdict.value,
+        "verdict": judged.outcome,
         "reason": judged.reason or assessment.reason,
         "series": {
             "title": run.title,
@@ -39,23 +40,25 @@ def document(judged: Judged) -> dict[str, Any]:
         },
         "sandboxed": run.sandboxed,
         "points": [_point(run, point, assessment.judgements) for point in run.points],
-        "regressions": [
-            {
-                "id": one.id,
-                "state": one.state.value,
-                "kind": one.kind.value,
-                "title": one.title,
-                "case": one.case,
-                "where": [asdict(where) for where in one.where],
-                "tests": list(one.tests),
-                "issue": one.issue,
-                "first_bad": one.first_bad,
-                "confidence": one.confidence,
-                "introduced": one.introduced,
-            }
-            for one in assessment.regressions
-        ],
+        "regressions": [regression(one) for one in assessment.regressions],
         "not_tested": [{"what": what, "why": why} for what, why in not_tested(judged)],
+    }
+
+
+def regression(one: Regression) -> dict[str, Any]:
+    """Return one regression."""
+    return {
+        "id": one.id,
+        "state": one.state.value,
+        "kind": one.kind.value,
+        "title": one.title,
+        "case": one.case,
+        "where": [asdict(where) for where in one.where],
+        "tests": list(one.tests),
+        "issue": one.issue,
+        "first_bad": one.first_bad,
+        "confidence": one.confidence,
+        "introduced": one.introduced,
     }
 
 

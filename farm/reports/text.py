@@ -19,6 +19,7 @@ from farm import selftest
 from farm.app import Judged
 from farm.records import Build, Run, Test
 from farm.reports import results
+from farm.schedule import FINISHED
 from farm.verdicts.judge import Judgement
 from kernel_series.errors import printable
 from stress.scenario import Clock
@@ -61,9 +62,8 @@ def run(judged: Judged) -> RenderableType:
     if left_out:
         parts.append(Text("Not tested, and why", style="bold"))
         parts += [foreign(f"  {what}: {why}") for what, why in left_out]
-    verdict = judged.verdict or assessment.verdict.value
     reason = foreign(f"  {judged.reason or assessment.reason}")
-    return Group(*parts, Text.assemble((verdict, STYLES[verdict]), reason))
+    return Group(*parts, Text.assemble(status(judged.outcome), reason))
 
 
 def plan(document: Mapping[str, Any]) -> RenderableType:
@@ -112,14 +112,14 @@ def _canaries(judged: Judged, results: Sequence[selftest.Result]) -> RenderableT
     for one in results:
         row = (one_line(one.case or ""), one_line(one.how), f"{one.seconds:.0f}")
         table.add_row(foreign(one.name), status(one.result.value), *row)
-    verdict = judged.verdict or "INCONCLUSIVE"
-    last = Text.assemble(status(verdict), f"  {judged.reason or 'not finished'}")
+    last = Text.assemble(status(judged.outcome), f"  {judged.reason or 'not finished'}")
     return Group(_heading(judged.run), table, last)
 
 
 def _heading(found: Run) -> RenderableType:
     title = foreign(f"{found.title}, version {found.version}", "bold")
-    about = f"run {found.id}, profile {found.profile}, base {found.base or 'not there yet'}"
+    state = "" if found.state == FINISHED else f", {found.state}"
+    about = f"run {found.id}{state}, profile {found.profile}, base {found.base or 'not there yet'}"
     if not found.sandboxed:
         about += ", WITHOUT A SANDBOX"
     return Group(title, foreign(about))
