@@ -44,7 +44,8 @@ class Estimates(Data):
 class Profile(Data):
     """How much of a manifest's matrix is run, and by which limits it is watched.
 
-    ``build_only`` names flavours that are built beside it and not booted (``farm.flavours``).
+    ``build_only`` names flavours that are built beside it and not booted (``farm.flavours``);
+    ``check_patches`` asks for checkpatch and a look at the tags (``workers.checks``).
     """
 
     title: str
@@ -57,6 +58,7 @@ class Profile(Data):
     effects: dict[Clock, float]
     estimates: Estimates
     build_only: tuple[str, ...] = ()
+    check_patches: bool = False
 
     @property
     def boot_limits(self) -> Limits:

@@ -26,6 +26,7 @@ from workers import boot as booting
 from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
+from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
 from workers.kconfig import Config
 from workers.lane import remove
@@ -98,6 +99,12 @@ class Worker:
         cells, left_out = fitting(
             request.cells, self.host.flavours, result.points, self.builder.store
         )
+        if self.host.profile.check_patches and not request.canaries:
+            history = request.tree or series.base.path
+            points = checked(
+                result.points, self.builder.store, self.builder.sandbox, history, cancel
+            )
+            result = replace(result, points=points)
         # What can't be told without the series is decided now, and stays with the run.
         request = replace(request, cells=cells, not_tested=(*request.not_tested, *left_out))
         with self.database.transaction() as session:

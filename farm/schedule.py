@@ -21,7 +21,7 @@ from farm import selftest
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
-from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.db.runs import BUILD, OBSERVATION, REMARKS, REQUEST, load_run
 from farm.flavours import Flavour
 from farm.issues import Issue, recognise
 from farm.planner import Request, canary_skip, feature_state, skip_reason
@@ -120,6 +120,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
                 chain=point.chain,
                 reason=point.reason,
                 parent=point.parent,
+                remarks=None if point.remarks is None else REMARKS.dump_python(point.remarks),
             )
         )
     for cell in request.cells:

@@ -10,6 +10,7 @@ from pathlib import Path
 from workers.compiler_warnings import CompilerWarning
 from workers.kconfig import Config, Symbol
 from workers.status import Status
+from workers.tags import Remark
 from workers.timing import Step
 from workers.toolchain import Toolchain
 
@@ -20,7 +21,8 @@ class Point:
 
     ``chain`` is a digest over the trees of this and all earlier points: what an incremental build
     depends on. A point whose patch did not apply has a reason and neither commit nor tree.
-    ``parent`` is the point it was made from; None for the one before.
+    ``parent`` is the point it was made from; None for the one before. ``remarks`` are what checks
+    of the patch say; None where it was not checked.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Point:
     chain: str | None
     reason: str | None = None
     parent: int | None = None
+    remarks: tuple[Remark, ...] | None = None
 
     @property
     def made_from(self) -> int | None:

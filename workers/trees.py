@@ -253,6 +253,10 @@ class TreeStore:
             raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
         return tuple(_differences(ran.stdout.decode(errors="surrogateescape")))
 
+    def message(self, commit: str) -> str:
+        """Return a commit's message, its subject the first line."""
+        return self._checked(["show", "--no-patch", "--format=%B", commit])
+
     def existing(self, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
         """Return those of the paths that are files of a commit."""
         if not paths:

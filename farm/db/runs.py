@@ -16,11 +16,13 @@ from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.tags import Remark
 from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+REMARKS = TypeAdapter(tuple[Remark, ...])
 STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
@@ -116,6 +118,7 @@ def _point(row: PointRow) -> Point:
         row.chain,
         row.reason,
         row.parent,
+        None if row.remarks is None else REMARKS.validate_python(row.remarks),
     )
 
 

@@ -119,6 +119,7 @@ def _point(run: Run, point: Point, judgements: Mapping[str, Judgement]) -> dict[
         "commit": point.commit,
         "tree": point.tree,
         "apply": {"status": apply_status(run, point).value, "reason": point.reason},
+        "checks": None if point.remarks is None else [asdict(one) for one in point.remarks],
         "builds": [_build(run, build, judgements) for build in builds],
     }
 

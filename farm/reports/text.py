@@ -25,6 +25,9 @@ from kernel_series.errors import printable
 from stress.scenario import Clock
 from workers.status import Status
 
+MOST_REMARKS = 5
+"""Remarks on a patch that are shown; all are in the JSON document."""
+
 STYLES: Mapping[str, str] = {
     "PASS": "green",
     "FAIL": "bold red",
@@ -53,6 +56,8 @@ def run(judged: Judged) -> RenderableType:
         parts.append(figures)
     if assessment.regressions:
         parts.append(_regressions(judged))
+    if any(point.remarks for point in found.points):
+        parts.append(_remarks(found))
     left_out = results.not_tested(judged)
     if left_out:
         parts.append(Text("Not tested, and why", style="bold"))
@@ -161,6 +166,25 @@ def _built_only(found: Run) -> RenderableType:
             notes.append(f"not compiled at {', '.join(absent)}")
         table.add_row(f"{cell.arch} {cell.config}", text, foreign(", ".join(filter(None, notes))))
     return Group(Text("Built and not booted", style="bold"), table)
+
+
+def _remarks(found: Run) -> RenderableType:
+    """Return what checks say of the patches, the first few for each."""
+    parts = [Text("Checks of the patches (no verdict hangs on them)", style="bold")]
+    for point in found.points:
+        remarks = point.remarks or ()
+        if not remarks:
+            continue
+        counts = Counter(one.level for one in remarks)
+        said = ", ".join(f"{count} {level}" for level, count in counts.items())
+        parts.append(foreign(f"  point {point.index}: {said}"))
+        for one in remarks[:MOST_REMARKS]:
+            place = f" line {one.line}" if one.line else ""
+            kind = f" {one.kind}" if one.kind else ""
+            parts.append(foreign(f"    {one.tool} {one.level}{kind}{place}: {one.text}", "dim"))
+        if len(remarks) > MOST_REMARKS:
+            parts.append(Text(f"    and {len(remarks) - MOST_REMARKS} more", style="dim"))
+    return Group(*parts)
 
 
 def _targets(builds: Sequence[Build]) -> str:

@@ -280,7 +280,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile["limits"] = {"boot": 0.1, "silence": 0.1, "whole": 5}
     profile["clocks"] = ["icount"]
     quick.write_text(yaml.safe_dump(profile))
-    profile["build-only"] = ["no-kprobes", "no-optprobes"]
+    profile |= {"build-only": ["no-kprobes", "no-optprobes"], "check-patches": True}
     (folder / "profiles" / "thorough.yml").write_text(yaml.safe_dump(profile))
     profile["build-only"] = ["defconfig"]
     (folder / "profiles" / "touching.yml").write_text(yaml.safe_dump(profile))

@@ -183,6 +183,12 @@ def test_a_run_builds_them_and_boots_only_the_others(
     said = farm.submit(path, *words)
     assert said.status == 0, said.stderr
     points = said.document["points"]
+    assert points[0]["checks"] is None
+    assert [(one["tool"], one["level"]) for one in points[1]["checks"]] == [
+        ("tags", "warning"),
+        ("tags", "error"),
+        ("checkpatch", "missing"),
+    ]
     for point in points:
         booted, built = point["builds"]
         assert (booted["config"], booted["boots"]) == ("preempt-none", True)
@@ -200,6 +206,8 @@ def test_a_run_builds_them_and_boots_only_the_others(
     assert "Built and not booted" in shown
     assert "x86_64 no-kprobes" in shown
     assert "3 PASS" in shown
+    assert "point 1: 1 warning, 1 error, 1 missing" in shown
+    assert "tags error sign-off: there is no Signed-off-by" in shown
 
 
 def test_a_flavour_that_does_not_build_is_a_regression(
