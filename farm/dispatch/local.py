@@ -19,13 +19,15 @@ from farm.db import claims
 from farm.db.claims import Claim, LostClaim
 from farm.db.database import Database
 from farm.db.models import JobRow, RunRow, SlotRow
+from farm.dispatch.bell import Bell
 from farm.runner import Worker
 from farm.schedule import FINISHED, STOPPED, advance
 from workers.process import Cancel
 
 LEASE_SECONDS = 30.0
 RENEW_SECONDS = 5.0
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 1.0
+"""Between two looks of an idle worker at what other processes did; this one's own rings a bell."""
 
 
 def holder_name() -> str:
@@ -60,6 +62,7 @@ class LocalDispatcher:
         self._run = run
         self._holder = holder_name()
         self._stop = Cancel()
+        self._bell = Bell()
         # By job and fence: after a lost lease another thread may have the same job.
         self._held = dict[tuple[int, int], tuple[Claim, Cancel]]()
         self._lock = threading.Lock()
@@ -99,6 +102,7 @@ class LocalDispatcher:
     def stop(self, reason: str) -> None:
         """Stop all jobs; they are given back, and ``farm resume`` goes on with them."""
         self._stop.request(reason)
+        self._bell.ring()
         with self._lock:
             for _, cancel in self._held.values():
                 cancel.request(reason)
@@ -112,6 +116,7 @@ class LocalDispatcher:
 
     def _work(self) -> None:
         while not self._stop.wait(0):
+            heard = self._bell.rings
             with self._database.transaction() as session:
                 row = session.get_one(RunRow, self._run)
                 if row.state in (FINISHED, STOPPED):
@@ -121,9 +126,10 @@ class LocalDispatcher:
                     # A job whose lease ran out too often failed without anybody to go on from it.
                     advance(session, row, self._worker.host)
             if claim is None:
-                self._stop.wait(IDLE_SECONDS)
+                self._bell.wait(heard, IDLE_SECONDS)
                 continue
             self._execute(claim)
+            self._bell.ring()
 
     def _execute(self, claim: Claim) -> None:
         cancel = Cancel()
