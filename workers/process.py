@@ -192,7 +192,8 @@ def watch(
     try:
         while not _ended(process, POLL_SECONDS):
             if stopwatch is not None:
-                used = cpu_seconds(process.pid)
+                # What ran in it is gone a moment before the sandbox itself.
+                used = max(used, cpu_seconds(process.pid))
             cancel.check()
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{what} did not end within {limits.seconds:.0f} s")

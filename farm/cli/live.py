@@ -40,22 +40,28 @@ class _View:
         self._cells = len(request.cells)
         self._started = time.monotonic() - age
         self._said = set[str]()
-        self.run, self._jobs = self._read()
+        self._jobs = self._read_jobs()
+        self.run = self._read_run()
         # Once the points are known, a run needs the files of the series no more.
         self._points = len(self.run.points)
         if not self._points:
             self._points = planner.patches(manifest.load(request.manifest), request) + 1
 
-    def _read(self) -> tuple[Run, Mapping[int, tuple[str, str, int | None]]]:
+    def _read_jobs(self) -> Mapping[int, tuple[str, str, int | None]]:
+        with self._farm.database.transaction() as session:
+            rows = session.scalars(select(JobRow).where(JobRow.run_id == self._id))
+            return {job.id: (job.kind, job.state, job.spec.get("build")) for job in rows}
+
+    def _read_run(self) -> Run:
         with self._farm.database.transaction() as session:
             row = session.get_one(RunRow, self._id)
-            rows = session.scalars(select(JobRow).where(JobRow.run_id == self._id))
-            jobs = {job.id: (job.kind, job.state, job.spec.get("build")) for job in rows}
-            return load_run(session, row, self._profile.icount_shift), jobs
+            return load_run(session, row, self._profile.icount_shift)
 
     def refresh(self) -> None:
-        """Read the run anew."""
-        self.run, self._jobs = self._read()
+        """Read anew what changed: whatever a run has to show comes with the state of a job."""
+        jobs = self._read_jobs()
+        if jobs != self._jobs:
+            self._jobs, self.run = jobs, self._read_run()
 
     def table(self) -> RenderableType:
         """Return points x (build, boots), elapsed and remaining time."""
