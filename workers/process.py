@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_series.run import Ran
-from workers.errors import Cancelled, InfrastructureError
+from workers.errors import Cancelled, InfrastructureError, ProgramMissing
 
 PACKAGES: Mapping[str, str] = {
     "apt-cache": "apt",
@@ -84,7 +84,7 @@ def which(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         package = PACKAGES.get(program, program)
-        raise InfrastructureError(
+        raise ProgramMissing(
             f"the program {program} is not there", f"install Debian's package {package}"
         )
     return path

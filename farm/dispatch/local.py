@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from farm.db import claims
 from farm.db.claims import Claim, LostClaim
@@ -21,6 +20,7 @@ from farm.db.database import Database
 from farm.db.models import JobRow, RunRow, SlotRow
 from farm.runner import Worker
 from farm.schedule import FINISHED, STOPPED, advance
+from workers.errors import InfrastructureError
 from workers.process import Cancel
 
 LEASE_SECONDS = 30.0
@@ -154,7 +154,7 @@ class LocalDispatcher:
                 try:
                     with self._database.transaction() as session:
                         kept = claims.renew(session, claim, LEASE_SECONDS)
-                except OperationalError:
+                except InfrastructureError:
                     kept = since < LEASE_SECONDS - 2 * RENEW_SECONDS
                 else:
                     renewed[claim.job, claim.fence] = now

@@ -2,14 +2,14 @@
 """Machine kinds: how to start, watch, interrupt and stop a place where a kernel boots.
 
 A kind is one module of this package with a function ``kind(sandbox, notes) -> Kind``, found by its
-name; all else about a boot (limits, protocol, endings) is the same for every kind and lives in
-``workers.boot``.
+name; where it needs programs, ``PROGRAMS`` names one for each architecture. All else about a boot
+(limits, protocol, endings) is the same for every kind and lives in ``workers.boot``.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -100,6 +100,12 @@ def known() -> tuple[str, ...]:
     """Return the names of all kinds."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in names if hasattr(_module(name), "kind")))
+
+
+def programs(name: str, arches: Iterable[str]) -> tuple[str, ...]:
+    """Return the programs that a kind needs on this host to boot kernels of these arches."""
+    needed = getattr(_module(name), "PROGRAMS", {})
+    return tuple(needed[arch] for arch in arches if arch in needed)
 
 
 def open_kind(name: str, sandbox: Sandbox, notes: Path) -> Kind:
