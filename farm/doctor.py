@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from farm import flavours, profiles
 from farm.settings import ANOTHER_HOME, Settings, make_folder
-from workers import payload, process
+from workers import payload, process, toolchain
 from workers.errors import InfrastructureError, UserError
 from workers.machines import accelerator, qemu
 from workers.sandbox import Sandbox
@@ -32,7 +33,10 @@ NEEDED = (
     "prlimit",
 )
 SANDBOX = "bwrap"
-USEFUL = {"ccache": "else every run compiles what an earlier one had compiled"}
+USEFUL = {
+    "ccache": "else every run compiles what an earlier one had compiled",
+    "perl": "else patches are not checked by checkpatch",
+}
 
 HEADERS = {Path("/usr/include/gelf.h"): "libelf-dev"}
 """Header files that the kernel's build tools include, and Debian's packages for them."""
@@ -87,6 +91,7 @@ def _findings(settings: Settings, which: Which) -> Iterator[Finding]:
     yield from installed
     for program, why in USEFUL.items():
         yield _program(program, which, BETTER, why)
+    yield from _cross_compilers(settings, which)
     yield _folder("data", settings.data)
     yield _folder("cache", settings.cache)
     if all(one.state == GOOD for one in installed):
@@ -110,7 +115,7 @@ def _installed(programs: Iterable[str], which: Which) -> Iterator[Finding]:
 def _program(program: str, which: Which, otherwise: str, why: str = "") -> Finding:
     if (path := which(program)) is not None:
         return Finding(program, GOOD, path)
-    package = process.PACKAGES[program]
+    package = process.PACKAGES.get(program) or toolchain.package(program)
     return Finding(program, otherwise, why, f"{INSTALL} {package}", package)
 
 
@@ -126,6 +131,16 @@ def _folder(what: str, folder: Path) -> Finding:
     except UserError as error:
         return Finding(what, MISSING, error.message, ANOTHER_HOME.rpartition(": ")[2])
     return Finding(what, GOOD, str(folder))
+
+
+def _cross_compilers(settings: Settings, which: Which) -> Iterator[Finding]:
+    """Yield the compilers for other machines that shipped flavours are built by."""
+    found = flavours.load_all(settings.configs, profiles.names(settings.configs / "build-only"))
+    for name, flavour in found.items():
+        if flavour.arch is None:
+            continue
+        why = f"else {name} is not built"
+        yield _program(flavour.toolchain, which, BETTER, why)
 
 
 def _sandbox() -> Finding:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 
 import typer
 from rich.console import Console
@@ -13,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from farm.app import App
+from farm.cli import output
 from farm.cli.submit import AsJson
 from farm.doctor import BETTER, GOOD, MISSING, examine
-from farm.reports.results import SCHEMA
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +37,7 @@ def scenarios(context: typer.Context, as_json: AsJson = False) -> None:
             }
             for one in farm.scenarios.values()
         ]
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "scenarios": listed}, indent=1) + "\n")
+        output.listing(scenarios=listed)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("scenario", "what it does", "needs", "clocks", "limit"):
@@ -60,7 +58,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
             {"what": one.what, "state": one.state, "found": one.found, "advice": one.advice}
             for one in findings
         ]
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "findings": listed}, indent=1) + "\n")
+        output.listing(findings=listed)
     else:
         styles = {GOOD: "green", BETTER: "yellow", MISSING: "bold red"}
         width = max(len(one.what) for one in findings)

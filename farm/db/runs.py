@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from farm.db.claims import UNFINISHED
-from farm.db.models import BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
+from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
 from farm.planner import Request
-from farm.records import Build, Cell, Observation, Run, Test
+from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.tags import Remark
+from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+REMARKS = TypeAdapter(tuple[Remark, ...])
+STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
 
@@ -50,6 +54,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     """Return all that is known of a run."""
     request = REQUEST.validate_python(row.request)
     pending = pending_tests(session, row.id)
+    cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
         title=row.title,
@@ -61,9 +66,35 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(session, build, pending) for build in row.builds),
+        builds=tuple(_build(session, build, cells, pending) for build in row.builds),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
+    )
+
+
+def load_attempts(session: Session, row: RunRow) -> tuple[Attempt, ...]:
+    """Return all tries at the jobs of a run, in the order in which they began."""
+    tries = (
+        select(JobRow, AttemptRow)
+        .join(AttemptRow, JobRow.id == AttemptRow.job_id)
+        .where(JobRow.run_id == row.id)
+        .order_by(AttemptRow.started, AttemptRow.job_id)
+    )
+    return tuple(
+        Attempt(
+            job=job.id,
+            kind=job.kind,
+            slot=job.slot,
+            holder=tried.holder,
+            started=tried.started,
+            ended=tried.ended,
+            outcome=tried.outcome,
+            reason=tried.reason,
+            build=job.spec.get("build"),
+            tests=tuple(job.spec.get("tests", ())),
+            steps=STEPS.validate_python(tried.steps or ()),
+        )
+        for job, tried in session.execute(tries)
     )
 
 
@@ -87,14 +118,18 @@ def _point(row: PointRow) -> Point:
         row.chain,
         row.reason,
         row.parent,
+        None if row.remarks is None else REMARKS.validate_python(row.remarks),
     )
 
 
-def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:
+def _build(
+    session: Session, row: BuildRow, cells: Mapping[str, Cell], pending: frozenset[str]
+) -> Build:
+    cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
         id=row.id,
         point=row.point,
-        cell=Cell(row.arch, row.config, row.toolchain),
+        cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
         tests=tuple(_test(session, test, pending) for test in row.tests),

@@ -20,7 +20,7 @@ from workers.errors import UserError
 from workers.sandbox import Sandbox
 
 OUTPUT_LIMIT = 64 << 20
-"""Bytes that a guest may write to its console or its result port before its machine is stopped."""
+"""Bytes of a console or of a result port that are more than any sane guest writes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Node:
 class Start:
     """What a machine is to boot, and where it leaves what it says.
 
-    ``console`` and ``results`` are files that grow while the machine runs.
+    ``console`` and ``results`` are files that grow while the machine runs, to ``output_limit``
+    bytes: then the machine is stopped.
     """
 
     arch: str
@@ -53,6 +54,7 @@ class Start:
     cpus: int
     icount_shift: int | None
     folder: Path
+    output_limit: int = OUTPUT_LIMIT
 
     @property
     def console(self) -> Path:
@@ -69,7 +71,16 @@ class Running(Protocol):
     command: tuple[str, ...]
 
     def ended(self) -> int | None:
-        """Return the exit status of what carries the machine, None while it runs."""
+        """Return the exit status of what carries the machine, None while it runs.
+
+        0 is the guest's own doing: it reset, or switched itself off.
+        """
+
+    def stopped(self) -> bool:
+        """Whether the host keeps the machine from running, as by SIGSTOP."""
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of this host that the machine has used; 0 if it is gone."""
 
     def diagnose(self) -> str:
         """Return what the machine's CPUs are doing, for a report of a hang; empty if unknown."""
