@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from farm import flavours, issues, planner, profiles, schedule, selftest
+from farm import doctor, flavours, issues, planner, profiles, schedule, selftest
 from farm.db import claims
 from farm.db.database import Database
 from farm.db.models import RunRow
@@ -88,16 +89,28 @@ class App:
         )
 
     def submit(self, manifest: Manifest, request: Request) -> str:
-        """Write a submission down and return the id of its run."""
+        """Write a submission down and return the id of its run.
+
+        Raises UserError, and there is no run, where this machine lacks what it takes.
+        """
+        self._check(request)
         run = f"{time.strftime('%Y%m%d')}-{secrets.token_hex(3)}"
         with self.database.transaction() as session:
             schedule.submit(session, run, manifest.title, manifest.version, request)
         return run
 
+    def _check(self, request: Request) -> None:
+        lab = profiles.load_lab(self.settings.configs, request.lab)
+        kinds = sorted({node.kind for node in lab.nodes if node.name in request.nodes})
+        arches = sorted({cell.arch for cell in request.cells})
+        needed = [program for kind in kinds for program in machines.programs(kind, arches)]
+        doctor.require(self.settings, shutil.which, request.sandbox, needed)
+
     def dispatcher(self, run: str) -> LocalDispatcher:
         """Return what works a run off on this machine."""
         with self.database.transaction() as session:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
+        self._check(request)
         data = self.data(request.profile, request.lab)
         sandbox = Sandbox(request.sandbox)
         cache = self.settings.cache

@@ -13,7 +13,7 @@ from rich.text import Text
 from farm.app import App
 from farm.cli import output
 from farm.cli.submit import AsJson
-from farm.doctor import examine
+from farm.doctor import BETTER, GOOD, MISSING, examine
 
 
 def register(app: typer.Typer) -> None:
@@ -60,10 +60,13 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         ]
         output.listing(findings=listed)
     else:
-        styles = {"good": "green", "could be better": "yellow", "missing": "bold red"}
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        styles = {GOOD: "green", BETTER: "yellow", MISSING: "bold red"}
+        width = max(len(one.what) for one in findings)
+        console = Console(soft_wrap=True)
         for one in findings:
-            table.add_row(Text(one.state, style=styles[one.state]), one.what, one.found, one.advice)
-        Console().print(table)
-    if any(one.state == "missing" for one in findings):
+            state = Text(f"{one.state:<{len(BETTER)}}  ", style=styles[one.state])
+            # A command stays on one line, to be copied.
+            advice = f"  -> {one.advice}" if one.advice else ""
+            console.print(state + Text(f"{one.what:<{width}}  {one.found}{advice}"))
+    if any(one.state == MISSING for one in findings):
         raise typer.Exit(1)

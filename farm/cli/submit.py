@@ -24,9 +24,10 @@ from farm.planner import Flags
 from farm.reports import results, text
 from farm.schedule import STOPPED
 from kernel_series import manifest as manifests
+from kernel_series.files import is_folder
 from kernel_series.manifest import Manifest
 from workers import process
-from workers.errors import UserError
+from workers.errors import InfrastructureError, ProgramMissing, UserError
 
 EXIT = {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3}
 INTERRUPTED = 130
@@ -147,11 +148,11 @@ def plan(
 
 def load(series: Path) -> Manifest:
     """Read the manifest that a path names: a file, or a folder with a series.yml in it."""
-    return manifests.load(series / "series.yml" if series.is_dir() else series)
+    return manifests.load(series / "series.yml" if is_folder(series) else series)
 
 
 def _checked(tree: Path | None) -> Path | None:
-    if tree is not None and not tree.is_dir():
+    if tree is not None and not is_folder(tree):
         raise UserError(f"--tree {tree}: there is no such folder", "name a clone of the kernel")
     return tree
 
@@ -176,16 +177,27 @@ def flags_of(
 
 
 def work(farm: App, run: str, as_json: bool) -> int:
-    """Work a run off with its progress on the screen; returns the exit status."""
+    """Work a run off with its progress on the screen; returns the exit status.
+
+    Raises InfrastructureError where the farm itself could not go on; the run can.
+    """
     console = Console(stderr=as_json)
-    dispatcher = farm.dispatcher(run)
+    try:
+        dispatcher = farm.dispatcher(run)
 
-    def stop() -> None:
-        dispatcher.stop("interrupted")
+        def stop() -> None:
+            dispatcher.stop("interrupted")
 
-    with stopping(stop) as interrupted, live.progress(farm, run, console):
-        dispatcher.take_over()
-        dispatcher.drain()
+        with stopping(stop) as interrupted, live.progress(farm, run, console):
+            dispatcher.take_over()
+            dispatcher.drain()
+    except ProgramMissing:
+        raise
+    except (InfrastructureError, OSError) as error:
+        said = error.message if isinstance(error, InfrastructureError) else str(error)
+        raise InfrastructureError(
+            said, f"once that is mended, farm resume {run} goes on"
+        ) from error
     if interrupted:
         console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
         return INTERRUPTED

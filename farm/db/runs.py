@@ -45,7 +45,7 @@ def find_run(session: Session, name: str) -> RunRow:
         return found[0]
     recent = [row.id for row in session.scalars(newest.limit(5))]
     if found:
-        raise UserError(f"run {name!r} is not unique", "give more of the id")
+        raise UserError(f"run {name!r} is not unique", f"the newest: {', '.join(recent)}")
     hint = f"the newest: {', '.join(recent)}" if recent else "there is no run yet"
     raise UserError(f"there is no run {name!r}", hint)
 

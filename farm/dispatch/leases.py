@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import OperationalError
-
 from farm.db import claims
 from farm.db.claims import LEASE_SECONDS, Claim
 from farm.db.database import Database
+from workers.errors import InfrastructureError
 from workers.process import Cancel
 
 RENEW_SECONDS = 5.0
@@ -80,7 +79,7 @@ class Leases:
             try:
                 with self._database.transaction() as session:
                     kept = claims.renew(session, claim, LEASE_SECONDS)
-            except OperationalError:
+            except InfrastructureError:
                 kept = now - self._renewed.get(key, now) < LEASE_SECONDS - 2 * RENEW_SECONDS
             else:
                 with self._lock:

@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from farm.db import claims
@@ -23,6 +22,7 @@ from farm.dispatch.bell import Bell
 from farm.dispatch.leases import Leases
 from farm.runner import Worker
 from farm.schedule import ENDED, STOPPED, advance
+from workers.errors import InfrastructureError
 from workers.process import Cancel
 
 IDLE_SECONDS = 1.0
@@ -109,7 +109,7 @@ class LocalDispatcher:
                 row = session.get_one(RunRow, self._run)
                 row.alive_until = session.scalar(select(database_now() + LEASE_SECONDS))
                 cancelled = row.state == STOPPED
-        except OperationalError:
+        except InfrastructureError:
             # Busy or out of reach: what that means for the jobs is the leases' to say.
             return
         if cancelled:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from farm import schedule
@@ -22,7 +21,7 @@ from farm.db.database import Database
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.dispatch import leases, local
 from farm.dispatch.local import LocalDispatcher, holder_is_dead, holder_name
-from workers.errors import Cancelled
+from workers.errors import Cancelled, InfrastructureError
 from workers.process import Cancel
 
 Stage = Callable[[Claim, Cancel], None]
@@ -174,7 +173,7 @@ def test_a_job_whose_lease_cannot_be_kept_is_stopped_in_time(
     reasons = list[str]()
 
     def unreachable(*words: object) -> bool:
-        raise OperationalError("UPDATE", {}, Exception("database is locked"))
+        raise InfrastructureError("the database is locked")
 
     def stage(claim: Claim, cancel: Cancel) -> None:
         if claim.fence == 1:
