@@ -13,6 +13,7 @@ from stress.scenario import Clock, FeatureState
 from stress.transcript import Case
 from workers.boot import Ending
 from workers.requests import BuildResult, Point
+from workers.timing import Step
 
 
 class Purpose(StrEnum):
@@ -67,15 +68,22 @@ class Observation:
 
 @dataclass(frozen=True)
 class Cell:
-    """One kernel flavour of the matrix."""
+    """One kernel flavour of the matrix; without ``boots`` it is built only."""
 
     arch: str
     config: str
     toolchain: str
+    boots: bool = True
 
     @property
     def name(self) -> str:
         return f"{self.arch}-{self.config}-{self.toolchain}"
+
+    @property
+    def title(self) -> str:
+        """What people read where cells stand among other things."""
+        what = "config" if self.boots else "build-only"
+        return f"{what} {self.config} on {self.arch}"
 
 
 @dataclass(frozen=True)
@@ -134,3 +142,24 @@ class Run:
     builds: tuple[Build, ...]
     icount_shift: int
     not_tested: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a job: who did it, when (seconds since the epoch), and what its steps took.
+
+    ``slot`` is the resource that it took up; ``build`` the build that it made or booted, ``tests``
+    the tests that it booted it for. ``ended`` is None while it is under way.
+    """
+
+    job: int
+    kind: str
+    slot: str
+    holder: str
+    started: float
+    ended: float | None
+    outcome: str | None
+    reason: str | None
+    build: int | None
+    tests: tuple[str, ...]
+    steps: tuple[Step, ...]

@@ -18,11 +18,12 @@ from stress.scenario import Clock, Scenario
 from stress.transcript import BootReport, Transcript
 from workers import payload
 from workers.console import crash
+from workers.footing import Footing
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
 from workers.process import Cancel
+from workers.timing import Step
 
 POLL_SECONDS = 0.05
-STALL_SECONDS = 1.0
 CHUNK = 1 << 20
 CONSOLE_LIMIT = 64 << 20
 
@@ -69,12 +70,14 @@ class Ending(StrEnum):
 class Limits:
     """Host seconds until init speaks, between two signs of life, and for the whole boot.
 
-    Time in which the host itself stood still does not count.
+    Time in which the host itself stood still does not count. ``output`` is how many bytes a guest
+    may write to its console or its result port.
     """
 
     boot: float
     silence: float
     whole: float
+    output: int = OUTPUT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class BootRequest:
 @dataclass(frozen=True)
 class BootResult:
     """What was seen. ``command`` repeats the machine; ``diagnosis`` are the CPUs' registers after a
-    hang."""
+    hang; ``steps`` are the way to init and each scenario, as the host saw them."""
 
     ending: Ending
     report: BootReport
@@ -109,12 +112,14 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
+    steps: tuple[Step, ...] = ()
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     """Boot and watch until the end.
 
-    Raises InfrastructureError when the machine can't be started.
+    Raises InfrastructureError when the machine can't be started, or the host failed under it: then
+    what was seen says nothing of the kernel.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
@@ -131,6 +136,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         cpus=request.cpus,
         icount_shift=request.icount_shift if icount else None,
         folder=request.folder,
+        output_limit=request.limits.output,
     )
     started = time.monotonic()
     watch = _Watch(request, machine, token)
@@ -141,15 +147,22 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
             command = running.command
     finally:
         initramfs.unlink(missing_ok=True)
+    report = watch.report()
+    crashes = crash.read(_read(machine.console, CONSOLE_LIMIT))
+    watch.footing.check_crashes(crashes)
     return BootResult(
         ending=ending,
-        report=watch.report(),
-        crashes=crash.read(_read(machine.console, CONSOLE_LIMIT)),
+        report=report,
+        crashes=crashes,
         seconds=time.monotonic() - started,
         command=command,
         diagnosis=diagnosis,
+        steps=watch.steps,
     )
 
+
+KERNEL_STEP = "kernel to init"
+"""From the start of the machine to the first scenario's beginning."""
 
 HANGS = frozenset({Ending.NEVER_SPOKE, Ending.SILENT, Ending.OVERTIME, Ending.TOO_LONG})
 
@@ -162,7 +175,15 @@ class _Watch:
         self._guest_limits = {one.name: one.limit * 1000 for one in request.scenarios}
         self._machine = machine
         self._transcript = Transcript(token)
+        self.footing = Footing((machine.console, machine.results), request.limits.silence)
         self._read = 0
+        self._steps = list[Step]()
+        self._began = time.time()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the boot came to, one after the other."""
+        return tuple(self._steps)
 
     def report(self) -> BootReport:
         """Return what the guest reported, to the last byte on the port."""
@@ -170,13 +191,22 @@ class _Watch:
         return self._transcript.report()
 
     def until_end(self, running: Running, cancel: Cancel) -> Ending:
+        """Watch the machine until there is nothing more to be seen; says why."""
+        try:
+            return self._until_end(running, cancel)
+        finally:
+            self._note(self._transcript.report(), running, ended=True)
+
+    def _until_end(self, running: Running, cancel: Cancel) -> Ending:
         total = quiet = 0.0
         seen = self._transcript.report()
         before = time.monotonic()
         while True:
             status = running.ended()
+            self.footing.check_files()
             if self._feed():
                 quiet, seen = 0.0, self._transcript.report()
+                self._note(seen, running)
             if seen.ended:
                 return Ending.FINISHED
             if status is not None:
@@ -191,9 +221,18 @@ class _Watch:
             cancel.wait(POLL_SECONDS)
             cancel.check()
             now = time.monotonic()
-            # A longer gap means that the host or this process stood still, and the guest with it.
-            passed = min(now - before, STALL_SECONDS)
+            passed = self.footing.count(now - before, running.stopped())
             total, quiet, before = total + passed, quiet + passed, now
+
+    def _note(self, seen: BootReport, running: Running, ended: bool = False) -> None:
+        """Take down the steps that are over: one ends where the next one begins."""
+        names = [KERNEL_STEP, *(one.name for one in seen.scenarios)]
+        over = names if ended else names[:-1]
+        for name in over[len(self._steps) :]:
+            now, cpu = time.time(), running.cpu_seconds()
+            spent = sum(step.cpu for step in self._steps)
+            self._steps.append(Step(name, self._began, now - self._began, max(cpu - spent, 0.0)))
+            self._began = now
 
     def _feed(self) -> bool:
         """Read all that came on the result port; True when there was something that counts."""
@@ -218,7 +257,7 @@ class _Watch:
         if status == 0:
             return Ending.RESET
         sizes = [path.stat().st_size for path in (self._machine.console, self._machine.results)]
-        return Ending.FLOODED if max(sizes) >= OUTPUT_LIMIT else Ending.MACHINE_DIED
+        return Ending.FLOODED if max(sizes) >= self._limits.output else Ending.MACHINE_DIED
 
 
 def _read(path: Path, limit: int) -> bytes:
