@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's init, its parts compiled for this host: job reader, stamping, and the whole."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -264,6 +265,24 @@ def test_init_compiles_with_the_hosts_library(compiler: str, tmp_path: Path) -> 
     arguments = guest.init_arguments("x86_64", None)
     subprocess.run([compiler, *WARNINGS, *arguments], cwd=tmp_path, check=True)
     assert (tmp_path / "init").read_bytes()[:4] == b"\x7fELF"
+
+
+def test_init_is_the_modules_hand_in_user_space(compiler: str, tmp_path: Path) -> None:
+    for name, content in guest.init_sources().items():
+        (tmp_path / name).write_bytes(content)
+    subprocess.run([compiler, *guest.init_arguments("x86_64", None)], cwd=tmp_path, check=True)
+    switch = tmp_path / "switch"
+    switch.write_text("1")
+
+    def helps(*words: str | Path) -> int:
+        return subprocess.run([tmp_path / "init", *words], check=False).returncode
+
+    assert helps("write", switch, "0") == 0
+    assert switch.read_text() == "0"
+    assert helps("write", tmp_path / "missing", "0") == errno.ENOENT
+    assert helps("load", tmp_path / "missing.ko") == errno.ENOENT
+    assert helps("unload", "farm_no_such_module") != 0
+    assert helps("write", switch) == errno.EINVAL
 
 
 def test_init_arguments() -> None:
