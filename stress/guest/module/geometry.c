@@ -5,328 +5,12 @@
  * stand and by how far each is on its way to or from the jump. Every case is deterministic: the
  * optimizer works late, so what is done at once is done while a probe is queued.
  */
-#include <linux/errno.h>
 #include <linux/kprobes.h>
-#include <linux/string.h>
 
-#include "counted.h"
+#include "geometry.h"
 #include "optimizer.h"
-#include "probe.h"
 #include "report.h"
-#include "rows.h"
 #include "scenarios.h"
-
-#define FARTHEST	16	/* the longest replaced region has 20 bytes, here it has 5 */
-#define JUMP		5
-#define CALLS		3	/* after each step */
-
-static unsigned int jumps;	/* seen standing in the text */
-
-static bool is_jump(const struct counted *counted)
-{
-	return probe_state(counted->kprobe.addr) == PROBE_JUMP;
-}
-
-/* Wait for what becomes of a probe that nothing holds back: a jump, if this kernel can. */
-static void expect_jump(struct verdict *verdict, const struct counted *counted, const char *which)
-{
-	if (!PROBE_CAN_OPTIMIZE)
-		return;
-	if (expect(verdict, optimizer_made_jump(counted), "%s probe is no jump", which))
-		jumps++;
-}
-
-/* Calls the row; each of the probes has to count that or nothing. */
-static void expect_hits(struct verdict *verdict, unsigned int row, const char *when,
-			struct counted *a, bool a_counts, struct counted *b, bool b_counts)
-{
-	unsigned long a_before = counted_calls(a), b_before = counted_calls(b);
-	unsigned long a_wanted = a_counts ? CALLS : 0, b_wanted = b_counts ? CALLS : 0;
-	unsigned int call;
-
-	for (call = 0; call < CALLS; call++)
-		expect(verdict, row_works(row), "%s: a wrong result", when);
-	expect(verdict, counted_calls(a) - a_before == a_wanted, "%s: first: %lu hits, not %lu",
-	       when, counted_calls(a) - a_before, a_wanted);
-	expect(verdict, counted_calls(b) - b_before == b_wanted, "%s: second: %lu hits, not %lu",
-	       when, counted_calls(b) - b_before, b_wanted);
-}
-
-/*
- * Pairs: each distance twice, with the second probe above the first and below it. They go through
- * their lives side by side, each in a row of its own, and so wait for the optimizer together.
- */
-static struct pair {
-	struct counted first, second;
-	struct probe_text text;
-	struct verdict verdict;
-	unsigned int row;
-	unsigned int first_at, second_at;
-} pairs[2 * (FARTHEST + 1)];
-
-#define for_each_pair(pair) for (pair = pairs; pair < pairs + ARRAY_SIZE(pairs); pair++)
-
-/* Whether the one at `other` stands on bytes that the jump at `at` would replace. */
-static bool covers(unsigned int at, unsigned int other)
-{
-	return at < other && other < at + JUMP;
-}
-
-static void pairs_lay_out(void)
-{
-	unsigned int which;
-
-	for (which = 0; which < ARRAY_SIZE(pairs); which++) {
-		struct pair *pair = &pairs[which];
-		unsigned int distance = which % (FARTHEST + 1);
-		bool above = which <= FARTHEST;
-
-		memset(pair, 0, sizeof(*pair));
-		pair->row = which;
-		pair->first_at = above ? 0 : distance;
-		pair->second_at = above ? distance : 0;
-		expect(&pair->verdict, probe_text_save(&pair->text, row_start(which)),
-		       "its text cannot be read");
-	}
-}
-
-static void pairs_register_first(void)
-{
-	struct pair *pair;
-	int error;
-
-	for_each_pair(pair) {
-		error = counted_register(&pair->first, row_at(pair->row, pair->first_at));
-		expect(&pair->verdict, !error, "registering the first: error %d", error);
-		expect_hits(&pair->verdict, pair->row, "first registered",
-			    &pair->first, true, &pair->second, false);
-	}
-	for_each_pair(pair) {
-		expect_jump(&pair->verdict, &pair->first, "the first");
-		expect_hits(&pair->verdict, pair->row, "first alone",
-			    &pair->first, true, &pair->second, false);
-	}
-}
-
-/* Who may be a jump now: a probe is held back by one that stands on its bytes. */
-static void pairs_look(void)
-{
-	struct pair *pair;
-
-	for_each_pair(pair) {
-		if (covers(pair->second_at, pair->first_at))
-			expect(&pair->verdict, !is_jump(&pair->second),
-			       "the second is a jump over the first");
-		else
-			expect_jump(&pair->verdict, &pair->second, "the second");
-		if (covers(pair->first_at, pair->second_at))
-			expect(&pair->verdict, !is_jump(&pair->first),
-			       "the first is a jump over the second");
-	}
-}
-
-static void pairs_register_second(void)
-{
-	struct pair *pair;
-	int error;
-
-	for_each_pair(pair) {
-		error = counted_register(&pair->second, row_at(pair->row, pair->second_at));
-		expect(&pair->verdict, !error, "registering the second: error %d", error);
-		expect_hits(&pair->verdict, pair->row, "second registered",
-			    &pair->first, true, &pair->second, true);
-	}
-	pairs_look();
-	for_each_pair(pair)
-		expect_hits(&pair->verdict, pair->row, "both settled",
-			    &pair->first, true, &pair->second, true);
-}
-
-static void pairs_disable_second(void)
-{
-	struct pair *pair;
-	int error;
-
-	for_each_pair(pair) {
-		error = disable_kprobe(&pair->second.kprobe);
-		expect(&pair->verdict, !error, "disabling the second: error %d", error);
-		expect_hits(&pair->verdict, pair->row, "second disabled",
-			    &pair->first, true, &pair->second, false);
-	}
-	optimizer_ran();
-	for_each_pair(pair)
-		expect_hits(&pair->verdict, pair->row, "second disabled and settled",
-			    &pair->first, true, &pair->second, false);
-}
-
-static void pairs_enable_second(void)
-{
-	struct pair *pair;
-	int error;
-
-	for_each_pair(pair) {
-		error = enable_kprobe(&pair->second.kprobe);
-		expect(&pair->verdict, !error, "enabling the second: error %d", error);
-		expect_hits(&pair->verdict, pair->row, "second enabled",
-			    &pair->first, true, &pair->second, true);
-	}
-	pairs_look();
-	for_each_pair(pair)
-		expect_hits(&pair->verdict, pair->row, "second enabled and settled",
-			    &pair->first, true, &pair->second, true);
-}
-
-/* The kernel may not have let go of the first when it is wanted again. */
-static void pairs_replace_first(void)
-{
-	struct pair *pair;
-	int error;
-
-	for_each_pair(pair) {
-		unregister_kprobe(&pair->first.kprobe);
-		expect_hits(&pair->verdict, pair->row, "first unregistered",
-			    &pair->first, false, &pair->second, true);
-		error = counted_register(&pair->first, row_at(pair->row, pair->first_at));
-		expect(&pair->verdict, !error, "registering the first again: error %d", error);
-		expect_hits(&pair->verdict, pair->row, "first registered again",
-			    &pair->first, true, &pair->second, true);
-	}
-	optimizer_ran();
-	for_each_pair(pair)
-		expect_hits(&pair->verdict, pair->row, "first registered again and settled",
-			    &pair->first, true, &pair->second, true);
-}
-
-static void pairs_unregister(void)
-{
-	struct pair *pair;
-
-	for_each_pair(pair) {
-		struct kprobe *both[] = { &pair->first.kprobe, &pair->second.kprobe };
-
-		unregister_kprobes(both, ARRAY_SIZE(both));
-		expect_hits(&pair->verdict, pair->row, "both unregistered",
-			    &pair->first, false, &pair->second, false);
-	}
-	for_each_pair(pair) {
-		expect(&pair->verdict, probe_text_restored(&pair->text),
-		       "the text is not the original one after 3 s");
-		expect_hits(&pair->verdict, pair->row, "text restored",
-			    &pair->first, false, &pair->second, false);
-	}
-}
-
-/* A crash among the pairs is the first case's; what is wrong with one is its distance's. */
-static void pairs_cases(void)
-{
-	unsigned int distance;
-	char name[16];
-
-	report_case("pairs");
-	pairs_lay_out();
-	pairs_register_first();
-	pairs_register_second();
-	pairs_disable_second();
-	pairs_enable_second();
-	pairs_replace_first();
-	pairs_unregister();
-	report_ok();
-	for (distance = 0; distance <= FARTHEST; distance++) {
-		const struct verdict *above = &pairs[distance].verdict;
-		const struct verdict *below = &pairs[FARTHEST + 1 + distance].verdict;
-
-		snprintf(name, sizeof(name), "plus%u", distance);
-		report_case(name);
-		if (above->failed)
-			report_result(false, "second above: %s", above->reason);
-		else
-			report_result(!below->failed, "second below: %s", below->reason);
-	}
-}
-
-/*
- * The other cases use the rows one after another, from 0 on again: by then each is as new.
- */
-struct scene {
-	struct verdict verdict;
-	struct counted a, b;
-	struct probe_text text;
-	unsigned int row;
-};
-
-static bool scene_begin(struct scene *scene, const char *name, bool needs_jumps)
-{
-	static unsigned int row;
-
-	memset(scene, 0, sizeof(*scene));
-	scene->row = row++ % (ROWS - 1);	/* the last one is the optimizer's marker */
-	report_case(name);
-	if (needs_jumps && !PROBE_CAN_OPTIMIZE) {
-		report_skip("this kernel has no OPTPROBES");
-		return false;
-	}
-	expect(&scene->verdict, probe_text_save(&scene->text, row_start(scene->row)),
-	       "its text cannot be read");
-	return true;
-}
-
-static void scene_register(struct scene *scene, struct counted *which, unsigned int at)
-{
-	int error = counted_register(which, row_at(scene->row, at));
-
-	expect(&scene->verdict, !error, "register_kprobe at +%u: error %d", at, error);
-}
-
-static void scene_register_post(struct scene *scene, struct counted *which, unsigned int at)
-{
-	int error = counted_register_post(which, row_at(scene->row, at));
-
-	expect(&scene->verdict, !error, "register_kprobe at +%u: error %d", at, error);
-}
-
-static void scene_disable(struct scene *scene, struct counted *which)
-{
-	int error = disable_kprobe(&which->kprobe);
-
-	expect(&scene->verdict, !error, "disable_kprobe: error %d", error);
-}
-
-static void scene_enable(struct scene *scene, struct counted *which)
-{
-	int error = enable_kprobe(&which->kprobe);
-
-	expect(&scene->verdict, !error, "enable_kprobe: error %d", error);
-}
-
-static void scene_settle(struct scene *scene)
-{
-	expect(&scene->verdict, optimizer_ran(), "the optimizer did not run");
-}
-
-static void scene_hits(struct scene *scene, const char *when, bool a_counts, bool b_counts)
-{
-	expect_hits(&scene->verdict, scene->row, when, &scene->a, a_counts, &scene->b, b_counts);
-}
-
-/* Unregisters what is still there; the text has to be the original one in the end. */
-static void scene_end(struct scene *scene)
-{
-	if (scene->b.kprobe.addr)
-		unregister_kprobe(&scene->b.kprobe);
-	if (scene->a.kprobe.addr)
-		unregister_kprobe(&scene->a.kprobe);
-	scene_hits(scene, "unregistered", false, false);
-	expect(&scene->verdict, probe_text_restored(&scene->text),
-	       "the text is not the original one after 3 s");
-	scene_hits(scene, "text restored", false, false);
-	report_verdict(&scene->verdict);
-}
-
-static void scene_unregister(struct counted *which)
-{
-	unregister_kprobe(&which->kprobe);
-	which->kprobe.addr = NULL;
-}
 
 /* Enabled again before the optimizer took the jump away: it stays, or comes back. */
 static void cancel_unoptimizing_case(struct scene *scene)
@@ -554,7 +238,7 @@ static void poke_function_case(struct scene *scene)
 		report_skip("no probe in text_poke can be a jump");
 		return;
 	}
-	jumps++;
+	jumps_seen++;
 	scene_disable(scene, &scene->a);
 	scene_settle(scene);
 	expect(&scene->verdict, probe_state(scene->a.kprobe.addr) == PROBE_NONE,
@@ -572,10 +256,10 @@ static void poke_function_case(struct scene *scene)
 int run_geometry(const struct arguments *arguments)
 {
 	static struct scene scene;
-	unsigned int at;
+	unsigned int pairs, at;
 
-	jumps = 0;
-	pairs_cases();
+	jumps_seen = 0;
+	pairs = pairs_cases();
 	cancel_unoptimizing_case(&scene);
 	register_again_case(&scene);
 	cancel_optimizing_case(&scene);
@@ -591,7 +275,7 @@ int run_geometry(const struct arguments *arguments)
 	neighbour_disabled_case(&scene);
 	poke_function_case(&scene);
 	optimizer_leave();
-	report_evidence("pairs", ARRAY_SIZE(pairs));
-	report_evidence("jumps", jumps);
+	report_evidence("pairs", pairs);
+	report_evidence("jumps", jumps_seen);
 	return 0;
 }

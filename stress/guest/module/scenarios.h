@@ -12,7 +12,8 @@
 	SCENARIO(overhead)		\
 	SCENARIO(geometry)		\
 	SCENARIO(lifecycle)		\
-	SCENARIO(modules)
+	SCENARIO(modules)		\
+	SCENARIO(forced)
 
 struct arguments;
 
