@@ -16,7 +16,7 @@ from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
-from farm.records import Purpose
+from farm.records import Build, Purpose, Run
 from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
@@ -106,24 +106,10 @@ class Worker:
             request = self._request(session, claim.run)
             row = session.get_one(BuildRow, claim.spec["build"])
             run = load_run(session, session.get_one(RunRow, claim.run), 0)
-        point = run.points[row.point]
-        parent = None if point.made_from is None else run.points[point.made_from]
         lane_done = [one for one in run.builds if one.cell.name == claim.lane]
-        before = next((one.result for one in lane_done if one.point == point.made_from), None)
-        config = kconfig.load(self.settings.configs / "kernel", row.config, row.arch)
-        folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
-        asked = BuildRequest(
-            point=point,
-            parent=parent,
-            base=run.points[0],
-            config=config,
-            toolchain=toolchain.find(row.toolchain),
-            expected=expected_symbols(request.features, row.point, config),
-            parent_warnings=before.warnings if before is not None else (),
-            series=run.title,
-            log=folder / f"{row.point}.log",
-            reuse=request.reuse,
-        )
+        found = next(one for one in lane_done if one.id == row.id)
+        log = self.settings.runs / claim.run / "builds" / (claim.lane or "") / f"{row.point}.log"
+        asked = self.build_request(request, run, found, log)
         lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
@@ -134,6 +120,26 @@ class Worker:
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
             remove(lane)
+
+    def build_request(self, request: Request, run: Run, build: Build, log: Path) -> BuildRequest:
+        """Return what is asked of the build stage for one build of a run."""
+        point = run.points[build.point]
+        parent = None if point.made_from is None else run.points[point.made_from]
+        lane = (one for one in run.builds if one.cell == build.cell)
+        before = next((one.result for one in lane if one.point == point.made_from), None)
+        config = kconfig.load(self.settings.configs / "kernel", build.cell.config, build.cell.arch)
+        return BuildRequest(
+            point=point,
+            parent=parent,
+            base=run.points[0],
+            config=config,
+            toolchain=toolchain.find(build.cell.toolchain),
+            expected=expected_symbols(request.features, build.point, config),
+            parent_warnings=before.warnings if before is not None else (),
+            series=run.title,
+            log=log,
+            reuse=request.reuse,
+        )
 
     # boot
 
@@ -146,8 +152,8 @@ class Worker:
         kind = self.kinds[node.kind]
         asked = BootRequest(
             arch=row.arch,
-            kernel=self._kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
-            initramfs=self._kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
+            kernel=self.kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
+            initramfs=self.kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
             node=node,
             clock=Clock(tests[0].clock),
             icount_shift=self.host.profile.icount_shift,
@@ -164,7 +170,8 @@ class Worker:
         if seen.ending is Ending.MACHINE_DIED:
             raise RetryJob(f"the machine died under the guest; see {asked.folder}")
         purpose = Purpose(claim.spec["purpose"])
-        found = observations(asked, seen, purpose, kind.accelerator)
+        model = self.host.models[node.name]
+        found = observations(asked, seen, purpose, kind.accelerator, model)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
             for test, one in zip(tests, found, strict=False):
@@ -174,7 +181,7 @@ class Worker:
             advance(session, session.get_one(RunRow, claim.run), self.host)
 
     @staticmethod
-    def _kept(folder: Path | None, name: str) -> Path:
+    def kept(folder: Path | None, name: str) -> Path:
         if folder is None:
             raise InfrastructureError(
                 f"the {name} of this build is not in the cache any more", "submit the series again"

@@ -158,6 +158,9 @@ def _build(
             payload=payload_key,
             payload_sha256=digest(initramfs),
             symbols=symbols,
+            config_sha256=digest(folder / "config"),
+            toolchain=request.toolchain.name,
+            toolchain_sha256=request.toolchain.identity,
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:

@@ -63,7 +63,8 @@ class BuildResult:
     """How a build ended, and where its products lie.
 
     ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
-    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel. The
+    toolchain is the one that was found, with the digest of what it says of its versions.
     """
 
     status: Status
@@ -77,3 +78,6 @@ class BuildResult:
     payload: str | None = None
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
+    config_sha256: str | None = None
+    toolchain: str = ""
+    toolchain_sha256: str | None = None
