@@ -17,10 +17,10 @@ from farm import issues, planner, profiles, schedule, selftest
 from farm.db import claims
 from farm.db.database import Database
 from farm.db.models import RunRow
-from farm.db.runs import REQUEST, find_run, load_run
+from farm.db.runs import REQUEST, find_run, load_attempts, load_run
 from farm.dispatch.local import LocalDispatcher
 from farm.planner import Data, Flags, Request
-from farm.records import Run
+from farm.records import Attempt, Run
 from farm.runner import Worker
 from farm.schedule import Host
 from farm.settings import Settings
@@ -161,6 +161,11 @@ class App:
         if request.canaries:
             results = selftest.evaluate(run, request, assessment.judgements, self.issues)
         return Judged(run, assessment, row.verdict, row.reason, refused, results)
+
+    def attempts(self, run: str) -> tuple[Attempt, ...]:
+        """Return all tries at the jobs of a run, by its id."""
+        with self.database.transaction() as session:
+            return load_attempts(session, session.get_one(RunRow, run))
 
     def plan(
         self, manifest: Manifest, tree: Path | None, flags: Flags, profile: str, lab: str

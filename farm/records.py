@@ -13,6 +13,7 @@ from stress.scenario import Clock, FeatureState, Parameter
 from stress.transcript import Case
 from workers.boot import Ending
 from workers.requests import BuildResult, Point
+from workers.timing import Step
 
 
 class Purpose(StrEnum):
@@ -159,3 +160,24 @@ class Run:
     builds: tuple[Build, ...]
     icount_shift: int
     not_tested: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a job: who did it, when (seconds since the epoch), and what its steps took.
+
+    ``slot`` is the resource that it took up; ``build`` the build that it made or booted, ``tests``
+    the tests that it booted it for. ``ended`` is None while it is under way.
+    """
+
+    job: int
+    kind: str
+    slot: str
+    holder: str
+    started: float
+    ended: float | None
+    outcome: str | None
+    reason: str | None
+    build: int | None
+    tests: tuple[str, ...]
+    steps: tuple[Step, ...]

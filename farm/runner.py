@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -95,6 +95,7 @@ class Worker:
         )
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
             row = session.get_one(RunRow, claim.run)
             prepared(session, row, result)
             advance(session, row, self.host)
@@ -114,8 +115,9 @@ class Worker:
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
             row = session.get_one(BuildRow, row.id)
-            row.result = BUILD.dump_python(result, mode="json")
+            row.result = BUILD.dump_python(replace(result, steps=()), mode="json")
             row.log = str(asked.log) if asked.log.exists() else ""
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
@@ -174,6 +176,7 @@ class Worker:
         found = observations(asked, seen, purpose, kind.accelerator, model)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, seen.steps)
             for test, one in zip(tests, found, strict=False):
                 values = OBSERVATION.dump_python(one, mode="json")
                 session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))

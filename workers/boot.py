@@ -20,6 +20,7 @@ from workers import payload
 from workers.console import crash
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
 from workers.process import Cancel
+from workers.timing import Step
 
 POLL_SECONDS = 0.05
 STALL_SECONDS = 1.0
@@ -101,7 +102,7 @@ class BootRequest:
 @dataclass(frozen=True)
 class BootResult:
     """What was seen. ``command`` repeats the machine; ``diagnosis`` are the CPUs' registers after a
-    hang."""
+    hang; ``steps`` are the way to init and each scenario, as the host saw them."""
 
     ending: Ending
     report: BootReport
@@ -109,6 +110,7 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
+    steps: tuple[Step, ...] = ()
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
@@ -148,8 +150,12 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         seconds=time.monotonic() - started,
         command=command,
         diagnosis=diagnosis,
+        steps=watch.steps,
     )
 
+
+KERNEL_STEP = "kernel to init"
+"""From the start of the machine to the first scenario's beginning."""
 
 HANGS = frozenset({Ending.NEVER_SPOKE, Ending.SILENT, Ending.OVERTIME, Ending.TOO_LONG})
 
@@ -163,6 +169,13 @@ class _Watch:
         self._machine = machine
         self._transcript = Transcript(token)
         self._read = 0
+        self._steps = list[Step]()
+        self._began = time.time()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the boot came to, one after the other."""
+        return tuple(self._steps)
 
     def report(self) -> BootReport:
         """Return what the guest reported, to the last byte on the port."""
@@ -170,6 +183,13 @@ class _Watch:
         return self._transcript.report()
 
     def until_end(self, running: Running, cancel: Cancel) -> Ending:
+        """Watch the machine until there is nothing more to be seen; says why."""
+        try:
+            return self._until_end(running, cancel)
+        finally:
+            self._note(self._transcript.report(), running, ended=True)
+
+    def _until_end(self, running: Running, cancel: Cancel) -> Ending:
         total = quiet = 0.0
         seen = self._transcript.report()
         before = time.monotonic()
@@ -177,6 +197,7 @@ class _Watch:
             status = running.ended()
             if self._feed():
                 quiet, seen = 0.0, self._transcript.report()
+                self._note(seen, running)
             if seen.ended:
                 return Ending.FINISHED
             if status is not None:
@@ -194,6 +215,16 @@ class _Watch:
             # A longer gap means that the host or this process stood still, and the guest with it.
             passed = min(now - before, STALL_SECONDS)
             total, quiet, before = total + passed, quiet + passed, now
+
+    def _note(self, seen: BootReport, running: Running, ended: bool = False) -> None:
+        """Take down the steps that are over: one ends where the next one begins."""
+        names = [KERNEL_STEP, *(one.name for one in seen.scenarios)]
+        over = names if ended else names[:-1]
+        for name in over[len(self._steps) :]:
+            now, cpu = time.time(), running.cpu_seconds()
+            spent = sum(step.cpu for step in self._steps)
+            self._steps.append(Step(name, self._began, now - self._began, max(cpu - spent, 0.0)))
+            self._began = now
 
     def _feed(self) -> bool:
         """Read all that came on the result port; True when there was something that counts."""

@@ -77,7 +77,7 @@ def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel)
     except (KernelFailure, payload.PayloadBroken) as failure:
         status = Status.FAIL if isinstance(failure, KernelFailure) else Status.ERROR
         result = BuildResult(status, str(failure), 0.0, warnings=_warnings(request, lane))
-    return replace(result, seconds=time.monotonic() - started)
+    return replace(result, seconds=time.monotonic() - started, steps=lane.stopwatch.steps)
 
 
 def kernel_key(request: BuildRequest, sandbox: Sandbox) -> str:
@@ -122,17 +122,22 @@ def _build(
         process.which(program)
     fresh = lane.commit is None
     outputs_key = _outputs_key(request, builder.sandbox)
-    if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-        lane.adopt(kept, request.base.commit or "", builder.store)
-    lane.bring_to(point.commit, builder.store)
+    step = lane.stopwatch.step
+    with step("lay out"):
+        if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
+            lane.adopt(kept, request.base.commit or "", builder.store)
+        lane.bring_to(point.commit, builder.store)
     payload_key = payload.key(key)
     with lane.building():
-        symbols = _configure(request, builder, lane, point.commit, cancel)
-        _make(["vmlinux", "modules_prepare"], request, lane, cancel)
+        with step("configure"):
+            symbols = _configure(request, builder, lane, point.commit, cancel)
+        with step("make vmlinux"):
+            _make(["vmlinux", "modules_prepare"], request, lane, cancel)
         survives = True
         if parent is not None and parent.commit is not None:
-            changes = builder.store.differences(parent.commit, point.commit)
-            survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
+            with step("compiled check"):
+                changes = builder.store.differences(parent.commit, point.commit)
+                survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
         initramfs = payload.build(
             payload_key,
             builder.payloads,
@@ -142,7 +147,7 @@ def _build(
             request.log,
             cancel,
         )
-    with builder.kernels.filling(key) as folder:
+    with step("collect"), builder.kernels.filling(key) as folder:
         kernel = folder / "vmlinux"
         take(lane.out, "vmlinux", kernel, KERNEL_LIMIT)
         take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
@@ -164,7 +169,7 @@ def _build(
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
-        with builder.outputs.filling(outputs_key) as folder:
+        with step("keep output"), builder.outputs.filling(outputs_key) as folder:
             shutil.copytree(lane.out, folder, symlinks=True, dirs_exist_ok=True)
     return result
 

@@ -114,10 +114,15 @@ def build(
     _give(lane.given / "init", guest.init_sources())
     nolibc = f"{SRC}/{guest.NOLIBC}" if (lane.src / guest.NOLIBC).is_dir() else None
     init = ["gcc", *guest.init_arguments(arch, nolibc)]
-    _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
-    _step(init, lane, f"{PAYLOAD}/init", log, cancel)
-    if lane.make([f"M={PAYLOAD}/module", *settings, "modules"], log, cancel, LIMITS) != 0:
-        raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
+    with lane.stopwatch.step("init"):
+        _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
+        _step(init, lane, f"{PAYLOAD}/init", log, cancel)
+    with lane.stopwatch.step("module"):
+        module_words = [f"M={PAYLOAD}/module", *settings, "modules"]
+        if lane.make(module_words, log, cancel, LIMITS) != 0:
+            raise PayloadBroken(
+                "the stress module does not build against this kernel", f"see {log}"
+            )
     with cache.filling(payload_key) as folder:
         take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
         take(lane.payload, "init/init", folder / "init", FILE_LIMIT)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kernel_series.run import Ran
 from workers.errors import Cancelled, InfrastructureError
+from workers.timing import Stopwatch
 
 PACKAGES: Mapping[str, str] = {
     "apt-cache": "apt",
@@ -158,21 +159,47 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
         os.close(handle)
 
 
-def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: Cancel) -> int:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process and all that it started have used, 0 if it is gone.
+
+    Those count that live or were waited for: what proc(5) tells. A sandbox leaves without waiting
+    for what ran in it, so its account is to be read while it is there.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return 0.0
+    ticks = sum(int(field) for field in stat.rpartition(")")[2].split()[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, map(int, children.split())))
+
+
+def watch(
+    process: subprocess.Popen[bytes],
+    what: str,
+    limits: Limits,
+    cancel: Cancel,
+    stopwatch: Stopwatch | None = None,
+) -> int:
     """Wait for a process that writes to files; kill it when its time is up or the job is cancelled.
 
     Returns its exit status. Raises InfrastructureError on the time limit, Cancelled on
-    cancellation.
+    cancellation. ``stopwatch`` is charged with its CPU time, as last seen.
     """
     deadline = time.monotonic() + limits.seconds
+    used = 0.0
     try:
         while not _ended(process, POLL_SECONDS):
+            if stopwatch is not None:
+                used = cpu_seconds(process.pid)
             cancel.check()
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{what} did not end within {limits.seconds:.0f} s")
     finally:
         # A program that ended well has its own exit status already: the signal comes too late.
         kill(process)
+        if stopwatch is not None:
+            stopwatch.charge(used)
     return process.returncode
 
 

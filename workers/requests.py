@@ -9,6 +9,7 @@ from pathlib import Path
 from workers.compiler_warnings import CompilerWarning
 from workers.kconfig import Config, Symbol
 from workers.status import Status
+from workers.timing import Step
 from workers.toolchain import Toolchain
 
 
@@ -81,3 +82,4 @@ class BuildResult:
     config_sha256: str | None = None
     toolchain: str = ""
     toolchain_sha256: str | None = None
+    steps: tuple[Step, ...] = ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``farm status``, ``results``, ``regressions`` and ``log``: looking at runs."""
+"""``farm status``, ``results``, ``regressions``, ``log`` and ``trace``: looking at runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
+from farm.reports import trace as traces
 from kernel_series.errors import printable
 from workers.errors import UserError
 
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command()(results)
     app.command()(regressions)
     app.command()(log)
+    app.command()(trace)
 
 
 def status(
@@ -197,6 +199,14 @@ def _write(run: str, jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
 
 def _what(job: JobRow) -> str:
     return job.lane or ", ".join(job.spec.get("tests", ()))
+
+
+def trace(context: typer.Context, run: RunName = "latest") -> None:
+    """Print where a run's time went, as JSON that https://ui.perfetto.dev opens."""
+    farm: App = context.obj
+    judged = farm.judged(run).run
+    document = traces.document(judged, farm.attempts(judged.id))
+    output.write(document)
 
 
 def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:

@@ -8,8 +8,8 @@ there for the next one. Time is the database's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, JobRow, RunRow, SlotRow
+from workers.timing import Step
 
 READY, WAITING, RUNNING, DONE, FAILED, CANCELLED = (
     "ready",
@@ -142,6 +143,12 @@ def finish(session: Session, claim: Claim, state: str, reason: str | None = None
     _end_attempt(session, job, state, reason)
     job.state = state
     return job
+
+
+def record(session: Session, claim: Claim, steps: Sequence[Step]) -> None:
+    """Write down the steps of a claimed job, for traces."""
+    attempt = session.get_one(AttemptRow, (claim.job, claim.fence))
+    attempt.steps = [asdict(step) for step in steps]
 
 
 def give_back(session: Session, claim: Claim, outcome: str, reason: str) -> bool:

@@ -130,7 +130,7 @@ class JobRow(Base):
 
 
 class AttemptRow(Base):
-    """One try at a job; all are kept."""
+    """One try at a job; all are kept. ``steps`` are Steps, where its stage came to an end."""
 
     __tablename__ = "attempts"
 
@@ -141,6 +141,7 @@ class AttemptRow(Base):
     ended: Mapped[float | None]
     outcome: Mapped[str | None]
     reason: Mapped[str | None]
+    steps: Mapped[list[Any] | None]
 
 
 class SlotRow(Base):

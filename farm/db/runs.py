@@ -10,16 +10,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from farm.db.claims import UNFINISHED
-from farm.db.models import BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
+from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
 from farm.planner import Request
-from farm.records import Build, Cell, Observation, Run, Test
+from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
 
@@ -64,6 +66,32 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         builds=tuple(_build(session, build, pending) for build in row.builds),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
+    )
+
+
+def load_attempts(session: Session, row: RunRow) -> tuple[Attempt, ...]:
+    """Return all tries at the jobs of a run, in the order in which they began."""
+    tries = (
+        select(JobRow, AttemptRow)
+        .join(AttemptRow, JobRow.id == AttemptRow.job_id)
+        .where(JobRow.run_id == row.id)
+        .order_by(AttemptRow.started, AttemptRow.job_id)
+    )
+    return tuple(
+        Attempt(
+            job=job.id,
+            kind=job.kind,
+            slot=job.slot,
+            holder=tried.holder,
+            started=tried.started,
+            ended=tried.ended,
+            outcome=tried.outcome,
+            reason=tried.reason,
+            build=job.spec.get("build"),
+            tests=tuple(job.spec.get("tests", ())),
+            steps=STEPS.validate_python(tried.steps or ()),
+        )
+        for job, tried in session.execute(tries)
     )
 
 

@@ -134,6 +134,7 @@ def series(folder: Path) -> Path:
     """Write the short series; returns its manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe = yaml.safe_load(RECIPE.read_text())
+    recipe["date"] = recipe["date"].isoformat()
     recipe["steps"] = [*recipe["steps"][:HARMLESS], BREAKING]
     (folder / "recipe.yml").write_text(yaml.safe_dump(recipe, sort_keys=False))
     manifest = yaml.safe_load((RECIPE.parent / "series.yml").read_text())
@@ -246,6 +247,8 @@ def reference(folder: Path) -> tuple[dict[str, Any], int]:
     if not kept.exists():
         started = time.monotonic()
         said, _ = home.start("submit", series(folder / "series")).communicate()
+        if not said:
+            raise SystemExit(f"the undisturbed run failed; see {home.folder / 'stderr'}")
         kept.write_text(said)
         print(f"undisturbed, from an empty cache: {time.monotonic() - started:.0f} s", flush=True)
     found = findings(json.loads(kept.read_text()))

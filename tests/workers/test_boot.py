@@ -187,6 +187,9 @@ def test_a_whole_boot_has_a_limit(request_: BootRequest) -> None:
                 results.write(b"KTAP version 1\n")
             return None
 
+        def cpu_seconds(self) -> float:
+            return 0.0
+
         def diagnose(self) -> str:
             return "busy"
 

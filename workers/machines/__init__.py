@@ -71,6 +71,9 @@ class Running(Protocol):
     def ended(self) -> int | None:
         """Return the exit status of what carries the machine, None while it runs."""
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of this host that the machine has used; 0 if it is gone."""
+
     def diagnose(self) -> str:
         """Return what the machine's CPUs are doing, for a report of a hang; empty if unknown."""
 

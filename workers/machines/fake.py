@@ -156,6 +156,9 @@ class FakeMachine:
     def ended(self) -> int | None:
         return self._status
 
+    def cpu_seconds(self) -> float:
+        return 0.0
+
     def diagnose(self) -> str:
         return "" if self._status is not None else "CPU#0 halted=1"
 

@@ -82,6 +82,9 @@ class QemuMachine:
     def ended(self) -> int | None:
         return self._process.poll()
 
+    def cpu_seconds(self) -> float:
+        return process.cpu_seconds(self._process.pid)
+
     def said(self) -> str:
         """Return what QEMU itself wrote: why it did not start."""
         return (self._start.folder / "qemu.log").read_text(errors="replace").strip()[-500:]
