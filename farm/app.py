@@ -122,6 +122,7 @@ class App:
             ccaches=cache / "ccache",
             jobs=host_jobs(),
         )
+        builder.sweep()
         return Worker(self.settings, self.database, host, builder, kinds)
 
     def judged(self, name: str) -> Judged:

@@ -30,7 +30,7 @@ from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest
+from workers.requests import BuildRequest, BuildResult
 
 
 class RetryJob(InfrastructureError):
@@ -114,6 +114,9 @@ class Worker:
         lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
+            # From here on nobody removes what the run names; until here somebody could have.
+            if result.kernel is not None and not self._is_kept(result):
+                raise RetryJob("what was just found in the cache was removed from it")
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, result.steps)
             row = session.get_one(BuildRow, row.id)
@@ -182,6 +185,11 @@ class Worker:
                 session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))
             session.flush()
             advance(session, session.get_one(RunRow, claim.run), self.host)
+
+    def _is_kept(self, result: BuildResult) -> bool:
+        kernel, payload = result.kernel or "", result.payload or ""
+        found = self.builder.kernels.find(kernel), self.builder.payloads.find(payload)
+        return None not in found
 
     @staticmethod
     def kept(folder: Path | None, name: str) -> Path:

@@ -58,6 +58,11 @@ class Builder:
     ccaches: Path
     jobs: int
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half made in the caches."""
+        for cache in (self.kernels, self.payloads, self.outputs):
+            cache.sweep()
+
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:
     """Build one point in the lane at ``folder``; raises InfrastructureError or Cancelled.
@@ -108,8 +113,13 @@ def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
     ccache = None
     if request.reuse and shutil.which("ccache") is not None:
         # Objects of one series are never served to another: a Makefile can write what it likes.
-        ccache = builder.ccaches / hashlib.sha256(request.series.encode()).hexdigest()[:16]
+        ccache = builder.ccaches / ccache_name(request.series)
     return Lane(folder, builder.sandbox, ccache, builder.jobs)
+
+
+def ccache_name(series: str) -> str:
+    """Return the folder name of the compiler cache of a series, by its title."""
+    return hashlib.sha256(series.encode()).hexdigest()[:16]
 
 
 def _build(
@@ -124,8 +134,10 @@ def _build(
     outputs_key = _outputs_key(request, builder.sandbox)
     step = lane.stopwatch.step
     with step("lay out"):
-        if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-            lane.adopt(kept, request.base.commit or "", builder.store)
+        if fresh and request.reuse:
+            with builder.outputs.using(outputs_key) as kept:
+                if kept is not None:
+                    lane.adopt(kept, request.base.commit or "", builder.store)
         lane.bring_to(point.commit, builder.store)
     payload_key = payload.key(key)
     with lane.building():

@@ -11,7 +11,7 @@ import typer
 
 from farm import settings
 from farm.app import App
-from farm.cli import control, inventory, runs, selftest, submit
+from farm.cli import control, inventory, runs, selftest, storage, submit
 from kernel_series.errors import printable
 from workers.errors import USER_ERRORS, FarmError
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (submit, control, runs, selftest, inventory):
+for module in (submit, control, runs, selftest, inventory, storage):
     module.register(app)
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
+from workers.cache import locked
 from workers.errors import InfrastructureError, UserError
-from workers.trees import locked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
