@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from farm import issues, planner, profiles, schedule, selftest
+from farm import flavours, issues, planner, profiles, schedule, selftest
 from farm.db import claims
 from farm.db.database import Database
 from farm.db.models import RunRow
@@ -76,13 +76,15 @@ class App:
     def data(self, profile: str, lab: str) -> Data:
         """Return the data files that planning looks at."""
         configs = self.settings.configs
+        loaded = profiles.load_profile(configs, profile)
         return Data(
             kernel_configs=configs / "kernel",
             profile_name=profile,
-            profile=profiles.load_profile(configs, profile),
+            profile=loaded,
             lab_name=lab,
             lab=profiles.load_lab(configs, lab),
             scenarios=self.scenarios,
+            flavours=flavours.load_all(configs, loaded.build_only),
         )
 
     def submit(self, manifest: Manifest, request: Request) -> str:
@@ -107,7 +109,7 @@ class App:
         names = {node.kind for node in nodes.values()}
         kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
         models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
-        host = Host(data.profile, nodes, models, self.scenarios, self.issues)
+        host = Host(data.profile, nodes, models, self.scenarios, self.issues, data.flavours)
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from farm import flavours, profiles
 from farm.settings import Settings
-from workers import payload, process
+from workers import payload, process, toolchain
 from workers.errors import InfrastructureError
 from workers.machines import accelerator, qemu
 from workers.sandbox import Sandbox
@@ -18,7 +19,10 @@ from workers.sandbox import Sandbox
 GOOD, BETTER, MISSING = "good", "could be better", "missing"
 
 NEEDED = ("git", "gcc", "ld", "make", "flex", "bison", "bc", "xz", "unifdef", "bwrap", "setpriv")
-USEFUL = {"ccache": "without it every run compiles what an earlier one had compiled"}
+USEFUL = {
+    "ccache": "without it every run compiles what an earlier one had compiled",
+    "perl": "without it patches are not checked by checkpatch",
+}
 
 HEADERS = {Path("/usr/include/gelf.h"): "libelf-dev"}
 """Header files that the kernel's build tools include, and Debian's packages for them."""
@@ -51,6 +55,7 @@ def _findings(settings: Settings, which: Callable[[str], str | None]) -> Iterato
         path = which(program)
         advice = f"apt install {process.PACKAGES[program]}: {why}"
         yield Finding(program, GOOD if path else BETTER, path or "", "" if path else advice)
+    yield from _cross_compilers(settings, which)
     for header, package in HEADERS.items():
         there = header.exists()
         yield Finding(
@@ -79,6 +84,18 @@ def _findings(settings: Settings, which: Callable[[str], str | None]) -> Iterato
     yield _disk(settings)
     cpus = len(os.sched_getaffinity(0))
     yield Finding("CPUs", GOOD, str(cpus))
+
+
+def _cross_compilers(settings: Settings, which: Callable[[str], str | None]) -> Iterator[Finding]:
+    """Yield the compilers for other machines that shipped flavours are built by."""
+    found = flavours.load_all(settings.configs, profiles.names(settings.configs / "build-only"))
+    for name, flavour in found.items():
+        if flavour.arch is None:
+            continue
+        path = which(flavour.toolchain)
+        package = toolchain.package(flavour.toolchain)
+        advice = "" if path else f"apt install {package}: without it {name} is not built"
+        yield Finding(flavour.toolchain, GOOD if path else BETTER, path or "", advice)
 
 
 def _sandbox() -> Finding:

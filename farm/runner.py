@@ -14,9 +14,10 @@ from farm.db.claims import Claim
 from farm.db.database import Database
 from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.flavours import features_of, fitting
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
-from farm.records import Build, Purpose, Run
+from farm.records import Build, Cell, Purpose, Run
 from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
@@ -25,12 +26,14 @@ from workers import boot as booting
 from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
+from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
+from workers.kconfig import Config
 from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest, BuildResult
+from workers.requests import BuildRequest, BuildResult, Goal
 
 
 class RetryJob(InfrastructureError):
@@ -93,10 +96,22 @@ class Worker:
             self.settings.cache / "downloads",
             cancel,
         )
+        cells, left_out = fitting(
+            request.cells, self.host.flavours, result.points, self.builder.store
+        )
+        if self.host.profile.check_patches and not request.canaries:
+            history = request.tree or series.base.path
+            points = checked(
+                result.points, self.builder.store, self.builder.sandbox, history, cancel
+            )
+            result = replace(result, points=points)
+        # What can't be told without the series is decided now, and stays with the run.
+        request = replace(request, cells=cells, not_tested=(*request.not_tested, *left_out))
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, result.steps)
             row = session.get_one(RunRow, claim.run)
+            row.request = REQUEST.dump_python(request, mode="json")
             prepared(session, row, result)
             advance(session, row, self.host)
 
@@ -115,7 +130,7 @@ class Worker:
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
             # From here on nobody removes what the run names; until here somebody could have.
-            if result.kernel is not None and not self._is_kept(result):
+            if not self._is_kept(result):
                 raise RetryJob("what was just found in the cache was removed from it")
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, result.steps)
@@ -132,19 +147,30 @@ class Worker:
         parent = None if point.made_from is None else run.points[point.made_from]
         lane = (one for one in run.builds if one.cell == build.cell)
         before = next((one.result for one in lane if one.point == point.made_from), None)
-        config = kconfig.load(self.settings.configs / "kernel", build.cell.config, build.cell.arch)
+        config, goal = self._flavour(build.cell, run)
+        features = features_of(build.cell, self.host.flavours, request.features)
         return BuildRequest(
             point=point,
             parent=parent,
             base=run.points[0],
             config=config,
             toolchain=toolchain.find(build.cell.toolchain),
-            expected=expected_symbols(request.features, build.point, config),
+            expected=expected_symbols(features, build.point, config),
             parent_warnings=before.warnings if before is not None else (),
             series=run.title,
             log=log,
             reuse=request.reuse,
+            goal=goal,
         )
+
+    def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
+        """Return the configuration of a cell, and what is built in it."""
+        folder = self.settings.configs / "kernel"
+        if cell.boots:
+            return kconfig.load(folder, cell.config, cell.arch), Goal()
+        flavour = self.host.flavours[cell.config]
+        config = flavour.configuration(folder, cell.config, cell.arch)
+        return config, flavour.goal(run.points, self.builder.store)
 
     # boot
 
@@ -187,9 +213,8 @@ class Worker:
             advance(session, session.get_one(RunRow, claim.run), self.host)
 
     def _is_kept(self, result: BuildResult) -> bool:
-        kernel, payload = result.kernel or "", result.payload or ""
-        found = self.builder.kernels.find(kernel), self.builder.payloads.find(payload)
-        return None not in found
+        named = ((self.builder.kernels, result.kernel), (self.builder.payloads, result.payload))
+        return all(cache.find(key) for cache, key in named if key is not None)
 
     @staticmethod
     def kept(folder: Path | None, name: str) -> Path:

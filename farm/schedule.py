@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -21,11 +21,12 @@ from farm import selftest
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
-from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.db.runs import BUILD, OBSERVATION, REMARKS, REQUEST, load_run
+from farm.flavours import Flavour
 from farm.issues import Issue, recognise
 from farm.planner import Request, canary_skip, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
-from farm.records import Build, Purpose, Run, Test
+from farm.records import Build, Cell, Purpose, Run, Test
 from farm.verdicts.judge import Judgement, Need
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
@@ -42,8 +43,9 @@ QUEUED, STARTED, FINISHED, STOPPED = "queued", "running", "finished", "cancelled
 
 ENDED = (FINISHED, STOPPED)
 
-PREPARE_FIRST, BUILDS_NEXT = 3000, 2000
-"""Priorities: builds before boots, for boots wait for builds; among boots the tip goes first."""
+PREPARE_FIRST, BUILDS_NEXT, BUILD_ONLY_LAST = 3000, 2000, 0
+"""Priorities: builds before boots, for boots wait for builds; among boots the tip goes first. What
+is built and not booted keeps nothing waiting."""
 
 
 def node_slot(name: str) -> str:
@@ -63,6 +65,7 @@ class Host:
     models: Mapping[str, str]
     scenarios: Mapping[str, Scenario]
     issues: tuple[Issue, ...] = ()
+    flavours: Mapping[str, Flavour] = field(default_factory=dict)
 
     @property
     def effects(self) -> Effects:
@@ -117,6 +120,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
                 chain=point.chain,
                 reason=point.reason,
                 parent=point.parent,
+                remarks=None if point.remarks is None else REMARKS.dump_python(point.remarks),
             )
         )
     for cell in request.cells:
@@ -133,7 +137,8 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
             )
             session.add(build)
             session.flush()
-            priority = BUILDS_NEXT - point.index
+            first = BUILDS_NEXT if cell.boots else BUILD_ONLY_LAST
+            priority = first - point.index
             job = _job(row.id, BUILDING, BUILDING, priority, {"build": build.id}, cell.name)
             job.state = claims.READY if point.index == 0 else claims.WAITING
             session.add(job)
@@ -184,7 +189,8 @@ def _add_tests(
 ) -> None:
     """Make the tests of a build that is done, each with what it can inherit."""
     result = BUILD.validate_python(build.result)
-    if result.status is not Status.PASS:
+    cell = Cell(build.arch, build.config, build.toolchain, boots=False)
+    if result.status is not Status.PASS or cell in request.cells:
         return
     state = feature_state(request.features, build.point, result.symbols)
     position = 0

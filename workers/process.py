@@ -38,6 +38,7 @@ PACKAGES: Mapping[str, str] = {
     "git": "git",
     "ld": "binutils",
     "make": "make",
+    "perl": "perl",
     "prlimit": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",

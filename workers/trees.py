@@ -12,7 +12,7 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,6 +251,18 @@ class TreeStore:
         if ran.status != 0:
             raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
         return tuple(_differences(ran.stdout.decode(errors="surrogateescape")))
+
+    def message(self, commit: str) -> str:
+        """Return a commit's message, its subject the first line."""
+        return self._checked(["show", "--no-patch", "--format=%B", commit])
+
+    def existing(self, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the paths that are files of a commit."""
+        if not paths:
+            return ()
+        listed = self._checked(["ls-tree", "-z", "--name-only", commit, "--", *paths])
+        there = set(listed.split("\0"))
+        return tuple(path for path in paths if path in there)
 
     # work trees
 

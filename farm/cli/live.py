@@ -59,7 +59,7 @@ class _View:
 
     def table(self) -> RenderableType:
         """Return points x (build, boots), elapsed and remaining time."""
-        cells = list(dict.fromkeys(build.cell for build in self.run.builds))
+        cells = list(dict.fromkeys(build.cell for build in self.run.builds if build.cell.boots))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", justify="right", no_wrap=True)
         table.add_column("patch")
@@ -69,9 +69,24 @@ class _View:
         for point in self.run.points:
             row: list[RenderableType] = [str(point.index), one_line(point.subject)]
             for build in (one for one in self.run.builds if one.point == point.index):
-                row += [self._build(build), self._boots(build)]
+                if build.cell.boots:
+                    row += [self._build(build), self._boots(build)]
             table.add_row(*row)
-        return Group(*([table] if self.run.points else []), self._line())
+        return Group(*([table] if self.run.points else []), *self._built_only(), self._line())
+
+    def _built_only(self) -> Iterator[Text]:
+        """Yield how far the builds are that are not booted, if there are any."""
+        builds = [build for build in self.run.builds if not build.cell.boots]
+        if not builds:
+            return
+        done = sum(build.result is not None for build in builds)
+        text = Text(f"not booted: {done} of {len(builds)} built")
+        if failed := sum(one.result is not None and one.result.status != "PASS" for one in builds):
+            text.append(f", {failed} not PASS", style=STYLES["FAIL"])
+        for build in builds:
+            if (BUILDING, claims.RUNNING, build.id) in self._jobs.values():
+                text.append(f", now {build.cell.name} point {build.point}", style="cyan")
+        yield text
 
     def _line(self) -> Text:
         elapsed = time.monotonic() - self._started
@@ -91,9 +106,11 @@ class _View:
         done = sum(
             kind == BUILDING and state == claims.DONE for kind, state, _ in self._jobs.values()
         )
-        left = self._cells * self._points - done
+        # Which cells make sense for the series is known when its points are.
+        cells = len({build.cell for build in self.run.builds}) or self._cells
+        left = cells * self._points - done
         bases = max(
-            self._cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
+            cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
             0,
         )
         boots = sum(

@@ -173,6 +173,14 @@ def log(
             sys.stdout.write(printable(line.expandtabs()) + "\n")
 
 
+def trace(context: typer.Context, run: RunName = "latest") -> None:
+    """Print where a run's time went, as JSON that https://ui.perfetto.dev opens."""
+    farm: App = context.obj
+    judged = farm.judged(run).run
+    document = traces.document(judged, farm.attempts(judged.id))
+    output.write(document)
+
+
 def _write(run: str, jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
     listed = [
         {
@@ -199,14 +207,6 @@ def _write(run: str, jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
 
 def _what(job: JobRow) -> str:
     return job.lane or ", ".join(job.spec.get("tests", ()))
-
-
-def trace(context: typer.Context, run: RunName = "latest") -> None:
-    """Print where a run's time went, as JSON that https://ui.perfetto.dev opens."""
-    farm: App = context.obj
-    judged = farm.judged(run).run
-    document = traces.document(judged, farm.attempts(judged.id))
-    output.write(document)
 
 
 def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:

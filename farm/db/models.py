@@ -39,7 +39,7 @@ class RunRow(Base):
 
 
 class PointRow(Base):
-    """One place in a run's series."""
+    """One place in a run's series. ``remarks`` are Remarks, None when it was not checked."""
 
     __tablename__ = "points"
 
@@ -52,6 +52,7 @@ class PointRow(Base):
     chain: Mapped[str | None]
     reason: Mapped[str | None]
     parent: Mapped[int | None]
+    remarks: Mapped[list[Any] | None]
 
 
 class BuildRow(Base):

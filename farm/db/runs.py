@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
@@ -16,11 +16,13 @@ from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.tags import Remark
 from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+REMARKS = TypeAdapter(tuple[Remark, ...])
 STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
@@ -52,6 +54,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     """Return all that is known of a run."""
     request = REQUEST.validate_python(row.request)
     pending = pending_tests(session, row.id)
+    cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
         title=row.title,
@@ -63,7 +66,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(session, build, pending) for build in row.builds),
+        builds=tuple(_build(session, build, cells, pending) for build in row.builds),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
     )
@@ -115,14 +118,18 @@ def _point(row: PointRow) -> Point:
         row.chain,
         row.reason,
         row.parent,
+        None if row.remarks is None else REMARKS.validate_python(row.remarks),
     )
 
 
-def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:
+def _build(
+    session: Session, row: BuildRow, cells: Mapping[str, Cell], pending: frozenset[str]
+) -> Build:
+    cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
         id=row.id,
         point=row.point,
-        cell=Cell(row.arch, row.config, row.toolchain),
+        cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
         tests=tuple(_test(session, test, pending) for test in row.tests),

@@ -119,6 +119,7 @@ def _point(run: Run, point: Point, judgements: Mapping[str, Judgement]) -> dict[
         "commit": point.commit,
         "tree": point.tree,
         "apply": {"status": apply_status(run, point).value, "reason": point.reason},
+        "checks": None if point.remarks is None else [asdict(one) for one in point.remarks],
         "builds": [_build(run, build, judgements) for build in builds],
     }
 
@@ -131,6 +132,8 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
         "toolchain": (result.toolchain if result else "") or build.cell.toolchain,
         "toolchain_sha256": result.toolchain_sha256 if result else None,
         "config_sha256": result.config_sha256 if result else None,
+        "boots": build.cell.boots,
+        "targets": list(result.targets) if result else [],
         "status": (result.status if result else Status.MISS).value,
         "reason": result.reason if result else "not built",
         "seconds": round(result.seconds, 3) if result else 0.0,
@@ -195,7 +198,7 @@ def plan(
         "scenarios": list(request.scenarios),
         "clocks": [clock.value for clock in data.profile.clocks],
         "builds": len(request.cells) * (len(subjects) + 1),
-        "boots": len(request.cells)
+        "boots": sum(cell.boots for cell in request.cells)
         * (len(subjects) + 1)
         * len(data.profile.clocks)
         * len(request.nodes),
