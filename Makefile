@@ -55,6 +55,7 @@ format: setup                   ## format the code
 
 bench: setup                    ## measure what is promised; takes an hour or more
 	$(VENV)/bin/python tests/bench/submit_against_loop.py
+	$(VENV)/bin/python tests/bench/kills.py
 
 clean:                          ## remove what setup made here; caches and runs stay
 	rm -rf $(VENV)

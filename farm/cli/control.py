@@ -16,7 +16,7 @@ from sqlalchemy import select
 from farm import reproduce as reproduction
 from farm import schedule
 from farm.app import App
-from farm.cli import live, output
+from farm.cli import complete, live, output
 from farm.cli.submit import INTERRUPTED, AsJson, RunName, report, stopping
 from farm.db import claims
 from farm.db.database import database_now
@@ -32,8 +32,6 @@ from workers.process import Cancel
 LOOK_SECONDS = 0.3
 
 REPRODUCED = {Result.SAME: 0, Result.DIFFERENT: 1, Result.UNKNOWN: 3}
-
-Named = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +78,7 @@ def _has_ended(farm: App, run: str) -> bool:
     return False
 
 
-def cancel(context: typer.Context, run: Named, as_json: AsJson = False) -> None:
+def cancel(context: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     """End a run for good, on whatever machine it is worked on; what was done stays.
 
     Returns when its jobs have been stopped.
@@ -118,7 +116,12 @@ def _let_go(farm: App, run: str) -> bool:
 
 def reproduce(
     context: typer.Context,
-    test: Annotated[str, typer.Argument(help="a test's id, as farm results --json has it")],
+    test: Annotated[
+        str,
+        typer.Argument(
+            help="a test's id, as farm results --json has it", autocompletion=complete.tests
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Run one test again from what its result carries, and say whether it came out the same.
