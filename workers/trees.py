@@ -7,7 +7,6 @@ touches this host's file system. Work trees are laid out for build lanes only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
@@ -23,7 +22,7 @@ from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path
 from workers import process
-from workers.cache import Cache
+from workers.cache import Cache, locked
 from workers.errors import InfrastructureError, UserError
 
 GIT_ENVIRONMENT = {
@@ -313,14 +312,6 @@ class TreeStore:
         listed = self._checked(["ls-tree", commit, "--", path])
         mode, kind = listed.split()[:2] if listed else ("", "nothing")
         return mode if kind == "blob" else "100644"
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file of this host; it ends with the process that holds it."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _fast_import(
