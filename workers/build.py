@@ -124,8 +124,11 @@ def _build(
     outputs_key = _outputs_key(request, builder.sandbox)
     step = lane.stopwatch.step
     with step("lay out"):
-        if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-            lane.adopt(kept, request.base.commit or "", builder.store)
+        if fresh:
+            # All lanes start from the base, whose work tree they share.
+            lane.bring_to(request.base.commit or "", builder.store)
+            if request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
+                lane.adopt(kept, request.base.commit or "", builder.store)
         lane.bring_to(point.commit, builder.store)
     payload_key = payload.key(key)
     with lane.building():
