@@ -19,7 +19,7 @@ MISSING = $(shell for p in $(PACKAGES); do \
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test lint format bench clean
+.PHONY: help setup packages demo test lint format schemas bench clean
 
 help:                           ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ lint: setup                     ## look at the code without running it
 format: setup                   ## format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+schemas: setup                  ## write the JSON Schemas of data files anew
+	$(VENV)/bin/python -m farm.schemas docs/schemas
 
 bench: setup                    ## measure what is promised; takes an hour or more
 	$(VENV)/bin/python tests/bench/submit_against_loop.py

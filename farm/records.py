@@ -68,15 +68,22 @@ class Observation:
 
 @dataclass(frozen=True)
 class Cell:
-    """One kernel flavour of the matrix."""
+    """One kernel flavour of the matrix; without ``boots`` it is built only."""
 
     arch: str
     config: str
     toolchain: str
+    boots: bool = True
 
     @property
     def name(self) -> str:
         return f"{self.arch}-{self.config}-{self.toolchain}"
+
+    @property
+    def title(self) -> str:
+        """What people read where cells stand among other things."""
+        what = "config" if self.boots else "build-only"
+        return f"{what} {self.config} on {self.arch}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,10 @@ from farm.db.claims import Claim
 from farm.db.database import Database
 from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.flavours import features_of, fitting
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
-from farm.records import Purpose
+from farm.records import Cell, Purpose, Run
 from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
@@ -26,11 +26,14 @@ from workers import boot as booting
 from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
+from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
+from workers.kconfig import Config
+from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest
+from workers.requests import BuildRequest, Goal
 
 
 class RetryJob(InfrastructureError):
@@ -93,10 +96,22 @@ class Worker:
             self.settings.cache / "downloads",
             cancel,
         )
+        cells, left_out = fitting(
+            request.cells, self.host.flavours, result.points, self.builder.store
+        )
+        if self.host.profile.check_patches and not request.canaries:
+            history = request.tree or series.base.path
+            points = checked(
+                result.points, self.builder.store, self.builder.sandbox, history, cancel
+            )
+            result = replace(result, points=points)
+        # What can't be told without the series is decided now, and stays with the run.
+        request = replace(request, cells=cells, not_tested=(*request.not_tested, *left_out))
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, result.steps)
             row = session.get_one(RunRow, claim.run)
+            row.request = REQUEST.dump_python(request, mode="json")
             prepared(session, row, result)
             advance(session, row, self.host)
 
@@ -111,7 +126,9 @@ class Worker:
         parent = None if point.made_from is None else run.points[point.made_from]
         lane_done = [one for one in run.builds if one.cell.name == claim.lane]
         before = next((one.result for one in lane_done if one.point == point.made_from), None)
-        config = kconfig.load(self.settings.configs / "kernel", row.config, row.arch)
+        cell = next(one.cell for one in lane_done if one.point == row.point)
+        config, goal = self._flavour(cell, run)
+        features = features_of(cell, self.host.flavours, request.features)
         folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
         asked = BuildRequest(
             point=point,
@@ -119,11 +136,12 @@ class Worker:
             base=run.points[0],
             config=config,
             toolchain=toolchain.find(row.toolchain),
-            expected=expected_symbols(request.features, row.point, config),
+            expected=expected_symbols(features, row.point, config),
             parent_warnings=before.warnings if before is not None else (),
             series=run.title,
             log=folder / f"{row.point}.log",
             reuse=request.reuse,
+            goal=goal,
         )
         lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
         result = build(asked, self.builder, lane, cancel)
@@ -135,7 +153,16 @@ class Worker:
             row.log = str(asked.log) if asked.log.exists() else ""
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
-            shutil.rmtree(lane, ignore_errors=True)
+            remove(lane)
+
+    def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
+        """Return the configuration of a cell, and what is built in it."""
+        folder = self.settings.configs / "kernel"
+        if cell.boots:
+            return kconfig.load(folder, cell.config, cell.arch), Goal()
+        flavour = self.host.flavours[cell.config]
+        config = flavour.configuration(folder, cell.config, cell.arch)
+        return config, flavour.goal(run.points, self.builder.store)
 
     # boot
 
@@ -156,7 +183,7 @@ class Worker:
             scenarios=tuple(self.host.scenarios[test.scenario] for test in tests),
             seed=tests[0].seed,
             limits=self.host.profile.boot_limits,
-            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.tries}",
+            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.fence}",
         )
 
         def start(machine: Start) -> Running:

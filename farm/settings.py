@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.errors import UserError
+
 NAME = "kprobes-farm"
+
+ANOTHER_HOME = "name a folder of yours: export FARM_HOME=FOLDER"
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,16 @@ def load(environment: Mapping[str, str]) -> Settings:
     data = Path(environment.get("XDG_DATA_HOME") or user / ".local" / "share")
     cache = Path(environment.get("XDG_CACHE_HOME") or user / ".cache")
     return Settings(data / NAME, cache / NAME, configs)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that the farm keeps things in; UserError where it can't be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return
+        reason = "it is not writable"
+    raise UserError(f"the farm can't keep anything in {folder}: {reason}", ANOTHER_HOME)

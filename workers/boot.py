@@ -18,12 +18,12 @@ from stress.scenario import Clock, Scenario
 from stress.transcript import BootReport, Transcript
 from workers import payload
 from workers.console import crash
+from workers.footing import Footing
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
 from workers.process import Cancel
 from workers.timing import Step
 
 POLL_SECONDS = 0.05
-STALL_SECONDS = 1.0
 CHUNK = 1 << 20
 CONSOLE_LIMIT = 64 << 20
 
@@ -70,12 +70,14 @@ class Ending(StrEnum):
 class Limits:
     """Host seconds until init speaks, between two signs of life, and for the whole boot.
 
-    Time in which the host itself stood still does not count.
+    Time in which the host itself stood still does not count. ``output`` is how many bytes a guest
+    may write to its console or its result port.
     """
 
     boot: float
     silence: float
     whole: float
+    output: int = OUTPUT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class BootResult:
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     """Boot and watch until the end.
 
-    Raises InfrastructureError when the machine can't be started.
+    Raises InfrastructureError when the machine can't be started, or the host failed under it: then
+    what was seen says nothing of the kernel.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
@@ -133,6 +136,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         cpus=request.cpus,
         icount_shift=request.icount_shift if icount else None,
         folder=request.folder,
+        output_limit=request.limits.output,
     )
     started = time.monotonic()
     watch = _Watch(request, machine, token)
@@ -143,10 +147,13 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
             command = running.command
     finally:
         initramfs.unlink(missing_ok=True)
+    report = watch.report()
+    crashes = crash.read(_read(machine.console, CONSOLE_LIMIT))
+    watch.footing.check_crashes(crashes)
     return BootResult(
         ending=ending,
-        report=watch.report(),
-        crashes=crash.read(_read(machine.console, CONSOLE_LIMIT)),
+        report=report,
+        crashes=crashes,
         seconds=time.monotonic() - started,
         command=command,
         diagnosis=diagnosis,
@@ -168,6 +175,7 @@ class _Watch:
         self._guest_limits = {one.name: one.limit * 1000 for one in request.scenarios}
         self._machine = machine
         self._transcript = Transcript(token)
+        self.footing = Footing((machine.console, machine.results), request.limits.silence)
         self._read = 0
         self._steps = list[Step]()
         self._began = time.time()
@@ -195,6 +203,7 @@ class _Watch:
         before = time.monotonic()
         while True:
             status = running.ended()
+            self.footing.check_files()
             if self._feed():
                 quiet, seen = 0.0, self._transcript.report()
                 self._note(seen, running)
@@ -212,8 +221,7 @@ class _Watch:
             cancel.wait(POLL_SECONDS)
             cancel.check()
             now = time.monotonic()
-            # A longer gap means that the host or this process stood still, and the guest with it.
-            passed = min(now - before, STALL_SECONDS)
+            passed = self.footing.count(now - before, running.stopped())
             total, quiet, before = total + passed, quiet + passed, now
 
     def _note(self, seen: BootReport, running: Running, ended: bool = False) -> None:
@@ -249,7 +257,7 @@ class _Watch:
         if status == 0:
             return Ending.RESET
         sizes = [path.stat().st_size for path in (self._machine.console, self._machine.results)]
-        return Ending.FLOODED if max(sizes) >= OUTPUT_LIMIT else Ending.MACHINE_DIED
+        return Ending.FLOODED if max(sizes) >= self._limits.output else Ending.MACHINE_DIED
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -124,7 +124,7 @@ class Lane:
         if current == commit:
             return
         if current is None:
-            _remove(self.folder)
+            remove(self.folder)
         for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
@@ -212,7 +212,7 @@ def _note(path: Path) -> str | None:
     return (path.read_text() if path.exists() else "") or None
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove a folder that a build wrote to."""
     try:
         shutil.rmtree(folder)

@@ -14,13 +14,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from kernel_series.errors import printable, quoted
+from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path
 from workers import process
@@ -57,6 +57,13 @@ WORK_TREES = "work-trees"
 
 NO_BLOB = "0" * 40
 
+UNREADABLE = re.compile(
+    r"^error: (corrupt (?:binary )?patch .*|No valid patches.*|patch with only garbage .*"
+    r"|git diff header lacks .*|git apply: bad git-diff .*|unrecognized .*)$",
+    re.MULTILINE,
+)
+"""What git apply says of text that is no patch, in whatever tree."""
+
 
 @dataclass(frozen=True)
 class ApplyFailure:
@@ -91,7 +98,7 @@ class TreeStore:
             # Whole or not there, for others may come at the same time.
             with Cache(path.parent).filling(path.name) as folder:
                 where = {**self._environment(), "GIT_DIR": str(folder)}
-                process.output(["git", "init", "--quiet", "--bare"], env=where)
+                process.output(["git", "init", "--quiet", "--bare", "--template="], env=where)
 
     # git
 
@@ -233,13 +240,17 @@ class TreeStore:
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
         """Return the commit of a patch on top of ``parent``, or why it does not apply.
 
-        As strict as ``git am``: context must match exactly, in any place of the file.
+        As strict as ``git am``: context must match exactly, in any place of the file. Raises
+        PatchUnreadable for what git takes for no patch.
         """
         with self._index(parent) as index:
             words = ["apply", "--cached", "--whitespace=nowarn", "-p1", "-"]
             ran = self.git(words, stdin=diff, index=index)
             if ran.status != 0:
-                return _apply_failure(ran.stderr.decode(errors="replace"))
+                said = ran.stderr.decode(errors="replace")
+                if match := UNREADABLE.search(said):
+                    raise PatchUnreadable(f"patch {quoted(message.splitlines()[0])}", match[1])
+                return _apply_failure(said)
             return self._commit(index, parent, message)
 
     def diff(self, old: str, new: str) -> bytes:
@@ -257,6 +268,18 @@ class TreeStore:
         if ran.status != 0:
             raise InfrastructureError(f"tree store {self.path}: no difference of {old} and {new}")
         return tuple(_differences(ran.stdout.decode(errors="surrogateescape")))
+
+    def message(self, commit: str) -> str:
+        """Return a commit's message, its subject the first line."""
+        return self._checked(["show", "--no-patch", "--format=%B", commit])
+
+    def existing(self, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the paths that are files of a commit."""
+        if not paths:
+            return ()
+        listed = self._checked(["ls-tree", "-z", "--name-only", commit, "--", *paths])
+        there = set(listed.split("\0"))
+        return tuple(path for path in paths if path in there)
 
     # work trees
 

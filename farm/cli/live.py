@@ -31,14 +31,14 @@ REFRESH_SECONDS = 1.0
 class _View:
     """What the screen shows, read from the database now and then."""
 
-    def __init__(self, farm: App, run: str) -> None:
+    def __init__(self, farm: App, run: str, age: float) -> None:
         self._farm = farm
         self._id = run
         with farm.database.transaction() as session:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         self._profile: Profile = profiles.load_profile(farm.settings.configs, request.profile)
         self._cells = len(request.cells)
-        self._started = time.monotonic()
+        self._started = time.monotonic() - age
         self._said = set[str]()
         self._jobs = self._read_jobs()
         self.run = self._read_run()
@@ -65,7 +65,7 @@ class _View:
 
     def table(self) -> RenderableType:
         """Return points x (build, boots), elapsed and remaining time."""
-        cells = list(dict.fromkeys(build.cell for build in self.run.builds))
+        cells = list(dict.fromkeys(build.cell for build in self.run.builds if build.cell.boots))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", justify="right", no_wrap=True)
         table.add_column("patch")
@@ -75,9 +75,24 @@ class _View:
         for point in self.run.points:
             row: list[RenderableType] = [str(point.index), one_line(point.subject)]
             for build in (one for one in self.run.builds if one.point == point.index):
-                row += [self._build(build), self._boots(build)]
+                if build.cell.boots:
+                    row += [self._build(build), self._boots(build)]
             table.add_row(*row)
-        return Group(*([table] if self.run.points else []), self._line())
+        return Group(*([table] if self.run.points else []), *self._built_only(), self._line())
+
+    def _built_only(self) -> Iterator[Text]:
+        """Yield how far the builds are that are not booted, if there are any."""
+        builds = [build for build in self.run.builds if not build.cell.boots]
+        if not builds:
+            return
+        done = sum(build.result is not None for build in builds)
+        text = Text(f"not booted: {done} of {len(builds)} built")
+        if failed := sum(one.result is not None and one.result.status != "PASS" for one in builds):
+            text.append(f", {failed} not PASS", style=STYLES["FAIL"])
+        for build in builds:
+            if (BUILDING, claims.RUNNING, build.id) in self._jobs.values():
+                text.append(f", now {build.cell.name} point {build.point}", style="cyan")
+        yield text
 
     def _line(self) -> Text:
         elapsed = time.monotonic() - self._started
@@ -97,9 +112,11 @@ class _View:
         done = sum(
             kind == BUILDING and state == claims.DONE for kind, state, _ in self._jobs.values()
         )
-        left = self._cells * self._points - done
+        # Which cells make sense for the series is known when its points are.
+        cells = len({build.cell for build in self.run.builds}) or self._cells
+        left = cells * self._points - done
         bases = max(
-            self._cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
+            cells - sum(one.result is not None and one.point == 0 for one in self.run.builds),
             0,
         )
         boots = sum(
@@ -151,9 +168,9 @@ class _View:
 
 
 @contextmanager
-def progress(farm: App, run: str, console: Console) -> Iterator[None]:
-    """Show a run's progress while the block runs."""
-    view = _View(farm, run)
+def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterator[None]:
+    """Show a run's progress while the block runs; ``age`` seconds of it have passed before."""
+    view = _View(farm, run, age)
     done = threading.Event()
     if console.is_terminal:
         with Live(view.table(), console=console, transient=True, auto_refresh=False) as screen:

@@ -65,6 +65,7 @@ def selftest(
         wanted |= set(request.scenarios)
     request = replace(
         request,
+        cells=tuple(cell for cell in request.cells if cell.boots),
         canaries=planted,
         scenarios=planner.known_scenarios(sorted(wanted), farm.scenarios),
         features=tuple(replace(feature, introduced_by=0) for feature in request.features),

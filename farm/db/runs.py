@@ -16,11 +16,13 @@ from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.tags import Remark
 from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+REMARKS = TypeAdapter(tuple[Remark, ...])
 STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
@@ -43,7 +45,7 @@ def find_run(session: Session, name: str) -> RunRow:
         return found[0]
     recent = [row.id for row in session.scalars(newest.limit(5))]
     if found:
-        raise UserError(f"run {name!r} is not unique", "give more of the id")
+        raise UserError(f"run {name!r} is not unique", f"the newest: {', '.join(recent)}")
     hint = f"the newest: {', '.join(recent)}" if recent else "there is no run yet"
     raise UserError(f"there is no run {name!r}", hint)
 
@@ -53,6 +55,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     request = REQUEST.validate_python(row.request)
     sources = _sources(session, row.id)
     pending = pending_tests(session, row.id)
+    cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
         title=row.title,
@@ -64,7 +67,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(build, sources, pending) for build in _builds(session, row.id)),
+        builds=tuple(_build(one, cells, sources, pending) for one in _builds(session, row.id)),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
     )
@@ -131,14 +134,21 @@ def _point(row: PointRow) -> Point:
         row.chain,
         row.reason,
         row.parent,
+        None if row.remarks is None else REMARKS.validate_python(row.remarks),
     )
 
 
-def _build(row: BuildRow, sources: Mapping[str, TestRow], pending: frozenset[str]) -> Build:
+def _build(
+    row: BuildRow,
+    cells: Mapping[str, Cell],
+    sources: Mapping[str, TestRow],
+    pending: frozenset[str],
+) -> Build:
+    cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
         id=row.id,
         point=row.point,
-        cell=Cell(row.arch, row.config, row.toolchain),
+        cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
         tests=tuple(_test(test, sources, pending) for test in row.tests),

@@ -29,7 +29,13 @@ NOLIBC = "tools/include/nolibc"
 """The C library for init, in a kernel tree from 5.1 on; older trees have none."""
 
 _HERE = Path(__file__).parent
-_MACHINE = MappingProxyType({"x86_64": "-m64", "i386": "-m32"})
+_MACHINE = MappingProxyType(
+    {
+        "x86_64": ("-m64",),
+        # Debian keeps the kernel's x86 headers, which are for both, where -m32 does not look.
+        "i386": ("-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"),
+    }
+)
 
 
 def module_sources() -> Mapping[str, bytes]:
@@ -59,7 +65,7 @@ def init_arguments(arch: str, nolibc: str | None) -> tuple[str, ...]:
     if nolibc is not None:
         library = ("-nostdlib", "-include", f"{nolibc}/nolibc.h")
     return (
-        _MACHINE[arch],
+        *_MACHINE[arch],
         *("-Os", "-Wall", "-Wextra", "-static", "-s", "-Wl,--build-id=none"),
         *("-fno-ident", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),
         *library,

@@ -190,6 +190,9 @@ def test_a_whole_boot_has_a_limit(request_: BootRequest) -> None:
         def cpu_seconds(self) -> float:
             return 0.0
 
+        def stopped(self) -> bool:
+            return False
+
         def diagnose(self) -> str:
             return "busy"
 
