@@ -138,6 +138,9 @@ def _build(
     outputs_key = _outputs_key(request, builder.sandbox)
     step = lane.stopwatch.step
     with step("lay out"):
+        if fresh:
+            # All lanes start from the base, whose work tree they share.
+            lane.bring_to(request.base.commit or "", builder.store)
         if fresh and request.reuse:
             with builder.outputs.using(outputs_key) as kept:
                 if kept is not None:

@@ -128,7 +128,9 @@ class Lane:
         for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
-        store.lay_out(commit, self.src, self.folder / "index", current)
+        # In the open a build could write to what others share.
+        shared = self.sandbox.enabled
+        store.lay_out(commit, self.src, self.folder / "index", current, shared=shared)
         self._current.write_text(commit)
 
     def adopt(self, out: Path, commit: str, store: TreeStore) -> None:

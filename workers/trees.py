@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -49,6 +50,10 @@ LARGEST_FILE = 64 << 20
 """Bytes of a file in a base; the largest of 6.12 has 23 MiB."""
 
 CHUNK = 1 << 20
+
+WORK_TREES = "work-trees"
+"""The folder beside the repository that holds the work trees which lanes share."""
+
 NO_BLOB = "0" * 40
 
 UNREADABLE = re.compile(
@@ -277,25 +282,64 @@ class TreeStore:
 
     # work trees
 
-    def lay_out(self, commit: str, folder: Path, index: Path, current: str | None) -> None:
+    def lay_out(
+        self, commit: str, folder: Path, index: Path, current: str | None, *, shared: bool = False
+    ) -> None:
         """Bring a work tree from the commit ``current`` to another, touching what differs only.
 
         ``current`` is None for a new one. A new work tree gets one old modification time for all
         its files, so that objects copied from an earlier build of the same base are newer than
-        their sources; what a later point changes is newer than every object.
+        their sources; what a later point changes is newer than every object. The files of a
+        ``shared`` one are those of all others of its commit: only git, which puts a new file in an
+        old one's place, may ever change it.
         """
         if current is not None:
+            # Of nothing else git has to be sure that the work tree holds it.
+            words = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=DMT"]
+            ran = self.git([*words, current, commit])
+            words = ["update-index", "-z", "--stdin"]
+            self._checked(words, stdin=ran.stdout, index=index, work_tree=folder)
             words = ["read-tree", "-m", "-u", current, commit]
             self._checked(words, index=index, work_tree=folder)
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        if shared and self._link(self._shared(commit), folder, index):
+            return
+        self._check_out(commit, folder, index)
+
+    def _check_out(self, commit: str, folder: Path, index: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         self._checked(["read-tree", commit], index=index)
         parallel = ["-c", "checkout.workers=0", "checkout-index", "--all", "--force"]
         self._checked(parallel, index=index, work_tree=folder)
         for parent, _, files in os.walk(folder):
             for name in files:
                 os.utime(os.path.join(parent, name), (0, 0), follow_symlinks=False)  # noqa: PTH118
-        self._checked(["update-index", "-q", "--refresh"], index=index, work_tree=folder)
+
+    def _shared(self, commit: str) -> Path:
+        """Return a folder with a work tree of a commit and its index, made when it is not there.
+
+        What a kill left half made is wiped by the next who wants it.
+        """
+        parent = self.path.parent / WORK_TREES
+        parent.mkdir(exist_ok=True)
+        kept, making = parent / commit, parent / f"{commit}.making"
+        with locked(parent / f"{commit}.lock"):
+            if not kept.is_dir():
+                shutil.rmtree(making, ignore_errors=True)
+                self._check_out(commit, making / "src", making / "index")
+                making.rename(kept)
+        return kept
+
+    @staticmethod
+    def _link(kept: Path, folder: Path, index: Path) -> bool:
+        """Make a work tree of links to a shared one's files; False where that can't be done."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["cp", "--archive", "--link", "--", f"{kept / 'src'}/.", str(folder)]
+        if process.run(words, limits=GIT_LIMITS).status != 0:
+            return False
+        shutil.copyfile(kept / "index", index)
+        return True
 
     @contextmanager
     def _index(self, commit: str) -> Iterator[Path]:
