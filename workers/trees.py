@@ -54,6 +54,9 @@ CHUNK = 1 << 20
 WORK_TREES = "work-trees"
 """The folder beside the repository that holds the work trees which lanes share."""
 
+MAKING = ".making"
+"""How the name of one ends that is not whole yet."""
+
 NO_BLOB = "0" * 40
 
 UNREADABLE = re.compile(
@@ -323,12 +326,13 @@ class TreeStore:
         """
         parent = self.path.parent / WORK_TREES
         parent.mkdir(exist_ok=True)
-        kept, making = parent / commit, parent / f"{commit}.making"
+        kept, making = parent / commit, parent / f"{commit}{MAKING}"
         with locked(parent / f"{commit}.lock"):
             if not kept.is_dir():
                 shutil.rmtree(making, ignore_errors=True)
                 self._check_out(commit, making / "src", making / "index")
                 making.rename(kept)
+        os.utime(kept)  # what was used longest ago goes first
         return kept
 
     @staticmethod
