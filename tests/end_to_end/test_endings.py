@@ -7,9 +7,6 @@ guest is to reach them: what they are does not change how it is judged.
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +18,11 @@ import pytest
 from farm import profiles
 from farm.observe import observations
 from farm.records import Observation, Purpose, Test
-from farm.verdicts.judge import Judgement, Need, controls, judge
+from farm.verdicts.judge import Judgement, Need, judge
 from stress.scenario import Clock, FeatureState, Needs, Scenario
 from workers import boot as booting
 from workers import machines
 from workers.boot import BootRequest, BootResult, Ending, Limits
-from workers.errors import InfrastructureError
 from workers.machines import Kind, Running, Start
 from workers.process import Cancel
 from workers.sandbox import Sandbox
