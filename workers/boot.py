@@ -45,6 +45,10 @@ MARKER = r"farm: begin ([a-z0-9-]+)"
 """What init writes to the kernel's log when a scenario begins, so that the console has places."""
 
 
+PASSING = (payload.INITRAMFS, "qmp")
+"""Files in a boot's folder that only a machine that runs has."""
+
+
 class Ending(StrEnum):
     """How a boot ended, as seen from outside."""
 
@@ -124,7 +128,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     job = job_json(token, request.seed, request.clock, request.scenarios)
-    initramfs = request.folder / "initramfs"
+    initramfs = request.folder / payload.INITRAMFS
     (request.folder / payload.JOB).write_bytes(job)
     payload.with_job(request.initramfs, job, initramfs)
     icount = request.clock is Clock.ICOUNT

@@ -23,7 +23,7 @@ from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path
 from workers import process
-from workers.cache import Cache, locked
+from workers.cache import Cache, locked, scratch
 from workers.errors import InfrastructureError, UserError
 
 GIT_ENVIRONMENT = {
@@ -148,6 +148,8 @@ class TreeStore:
 
     def keep(self, name: str, commit: str) -> None:
         """Give a commit a name under refs/, so that a clean-up of the store keeps it."""
+        # Who gives a name is alone with it: a lock on it was left by a farm that was killed.
+        (self.path / f"refs/{name}.lock").unlink(missing_ok=True)
         self._checked(["update-ref", f"refs/{name}", commit])
 
     # bases
@@ -347,8 +349,8 @@ class TreeStore:
 
     @contextmanager
     def _index(self, commit: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="farm-index-") as folder:
-            index = Path(folder) / "index"
+        with scratch(self.path) as folder:
+            index = folder / "index"
             self._checked(["read-tree", commit], index=index)
             yield index
 
