@@ -19,8 +19,9 @@ from typing import IO
 
 from kernel_series.manifest import Base
 from workers import process
+from workers.cache import locked
 from workers.errors import InfrastructureError, UserError
-from workers.trees import TreeStore, locked
+from workers.trees import TreeStore
 
 DECOMPRESSORS = {".xz": "xz", ".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd"}
 

@@ -58,6 +58,11 @@ class Builder:
     ccaches: Path
     jobs: int
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half made in the caches."""
+        for cache in (self.kernels, self.payloads, self.outputs):
+            cache.sweep()
+
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:
     """Build one point in the lane at ``folder``; raises InfrastructureError or Cancelled.
@@ -112,8 +117,13 @@ def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
     ccache = None
     if request.reuse and shutil.which("ccache") is not None:
         # Objects of one series are never served to another: a Makefile can write what it likes.
-        ccache = builder.ccaches / hashlib.sha256(request.series.encode()).hexdigest()[:16]
+        ccache = builder.ccaches / ccache_name(request.series)
     return Lane(folder, builder.sandbox, ccache, builder.jobs)
+
+
+def ccache_name(series: str) -> str:
+    """Return the folder name of the compiler cache of a series, by its title."""
+    return hashlib.sha256(series.encode()).hexdigest()[:16]
 
 
 def _build(
@@ -131,8 +141,10 @@ def _build(
         if fresh:
             # All lanes start from the base, whose work tree they share.
             lane.bring_to(request.base.commit or "", builder.store)
-            if request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-                lane.adopt(kept, request.base.commit or "", builder.store)
+        if fresh and request.reuse:
+            with builder.outputs.using(outputs_key) as kept:
+                if kept is not None:
+                    lane.adopt(kept, request.base.commit or "", builder.store)
         lane.bring_to(point.commit, builder.store)
     payload_key, initramfs = payload.key(key), None
     with lane.building():
@@ -168,6 +180,9 @@ def _build(
             payload=None if initramfs is None else payload_key,
             payload_sha256=None if initramfs is None else digest(initramfs),
             symbols=symbols,
+            config_sha256=digest(folder / "config"),
+            toolchain=request.toolchain.name,
+            toolchain_sha256=request.toolchain.identity,
             targets=targets,
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))

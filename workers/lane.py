@@ -183,6 +183,7 @@ class Lane:
         environment = dict(REPRODUCIBLE)
         if self.ccache is not None:
             self.ccache.mkdir(parents=True, exist_ok=True)
+            os.utime(self.ccache)
             mounts.append(Mount(self.ccache, CCACHE, writable=True))
             environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
             # By the compiler's own list of headers: a miss then costs no preprocessing of its own.

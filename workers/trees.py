@@ -7,7 +7,6 @@ touches this host's file system. Work trees are laid out for build lanes only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -24,7 +23,7 @@ from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path
 from workers import process
-from workers.cache import Cache
+from workers.cache import Cache, locked
 from workers.errors import InfrastructureError, UserError
 
 GIT_ENVIRONMENT = {
@@ -55,9 +54,12 @@ CHUNK = 1 << 20
 WORK_TREES = "work-trees"
 """The folder beside the repository that holds the work trees which lanes share."""
 
+MAKING = ".making"
+"""How the name of one ends that is not whole yet."""
+
 NO_OBJECT = "0" * 40
 
-MAKING = "refs/making"
+BRANCH = "refs/making"
 COMMITTER = b"committer farm <farm@localhost> 1577836800 +0000\n"
 """Who and when, in the words of git fast-import; the same as in GIT_ENVIRONMENT."""
 
@@ -233,7 +235,7 @@ class TreeStore:
         The same as by an index file, which would be read and written some times over: of the tree's
         87,000 files this looks at those that change.
         """
-        parts = [_commit_for_git(MAKING), b"mark :1\n", COMMITTER, _data_for_git(message.encode())]
+        parts = [_commit_for_git(BRANCH), b"mark :1\n", COMMITTER, _data_for_git(message.encode())]
         parts.append(f"from {parent}\n".encode())
         for path, content in change.items():
             name = _quoted_for_git(path.encode(errors="surrogateescape"))
@@ -243,7 +245,7 @@ class TreeStore:
                 mode = self._mode(parent, path).encode()
                 parts += [b"M " + mode + b" inline " + name + b"\n", _data_for_git(content)]
         # The branch is dropped again before it was ever written: only the commit is wanted.
-        parts.append(f"get-mark :1\nreset {MAKING}\nfrom {NO_OBJECT}\n\ndone\n".encode())
+        parts.append(f"get-mark :1\nreset {BRANCH}\nfrom {NO_OBJECT}\n\ndone\n".encode())
         return self._checked(["fast-import", "--quiet", "--done"], stdin=b"".join(parts))
 
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
@@ -333,12 +335,13 @@ class TreeStore:
         """
         parent = self.path.parent / WORK_TREES
         parent.mkdir(exist_ok=True)
-        kept, making = parent / commit, parent / f"{commit}.making"
+        kept, making = parent / commit, parent / f"{commit}{MAKING}"
         with locked(parent / f"{commit}.lock"):
             if not kept.is_dir():
                 shutil.rmtree(making, ignore_errors=True)
                 self._check_out(commit, making / "src", making / "index")
                 making.rename(kept)
+        os.utime(kept)  # what was used longest ago goes first
         return kept
 
     @staticmethod
@@ -366,14 +369,6 @@ class TreeStore:
         listed = self._checked(["ls-tree", commit, "--", path])
         mode, kind = listed.split()[:2] if listed else ("", "nothing")
         return mode if kind == "blob" else "100644"
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file of this host; it ends with the process that holds it."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _fast_import(
