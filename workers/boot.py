@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
