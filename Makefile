@@ -58,6 +58,7 @@ schemas: setup                  ## write the JSON Schemas of data files anew
 
 bench: setup                    ## measure what is promised; takes an hour or more
 	$(VENV)/bin/python tests/bench/submit_against_loop.py
+	$(VENV)/bin/python tests/bench/kills.py
 
 clean:                          ## remove what setup made here; caches and runs stay
 	rm -rf $(VENV)

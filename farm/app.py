@@ -31,7 +31,7 @@ from kernel_series.manifest import Manifest
 from stress import scenario
 from workers import machines
 from workers.build import Builder
-from workers.cache import Cache
+from workers.cache import Cache, sweep
 from workers.lane import host_jobs
 from workers.sandbox import Sandbox
 from workers.trees import TreeStore
@@ -108,6 +108,10 @@ class App:
 
     def dispatcher(self, run: str) -> LocalDispatcher:
         """Return what works a run off on this machine."""
+        return LocalDispatcher(self.worker(run), run)
+
+    def worker(self, run: str) -> Worker:
+        """Return this machine's hands, for a run's profile, lab and sandbox."""
         with self.database.transaction() as session:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         self._check(request)
@@ -133,8 +137,9 @@ class App:
             ccaches=cache / "ccache",
             jobs=host_jobs(),
         )
-        worker = Worker(self.settings, self.database, host, builder, kinds)
-        return LocalDispatcher(worker, run)
+        builder.sweep()
+        sweep(cache / "downloads")
+        return Worker(self.settings, self.database, host, builder, kinds)
 
     def judged(self, name: str) -> Judged:
         """Return a run, named as in ``find_run``, with what its results mean so far."""

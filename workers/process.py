@@ -30,6 +30,7 @@ PACKAGES: Mapping[str, str] = {
     "bc": "bc",
     "bwrap": "bubblewrap",
     "ccache": "ccache",
+    "cp": "coreutils",
     "dpkg-deb": "dpkg",
     "env": "coreutils",
     "flex": "flex",

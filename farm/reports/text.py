@@ -17,13 +17,16 @@ from rich.text import Text
 
 from farm import selftest
 from farm.app import Judged
-from farm.records import Build, Run, Test
+from farm.records import Build, Cell, Run, Test
 from farm.reports import results
 from farm.schedule import FINISHED
 from farm.verdicts.judge import Judgement
 from kernel_series.errors import printable
 from stress.scenario import Clock
 from workers.status import Status
+
+ABREAST = 2
+"""Cells side by side in a table of points."""
 
 MOST_REMARKS = 5
 """Remarks on a patch that are shown; all are in the JSON document."""
@@ -125,8 +128,14 @@ def _heading(found: Run) -> RenderableType:
     return Group(title, foreign(about))
 
 
-def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
+def _points(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType:
+    """Return a table of the points for every few cells: as many as a screen is wide."""
     cells = list(dict.fromkeys(build.cell for build in found.builds if build.cell.boots))
+    groups = [cells[start : start + ABREAST] for start in range(0, len(cells), ABREAST)] or [[]]
+    return Group(*(_points_in(found, group, judgements) for group in groups))
+
+
+def _points_in(found: Run, cells: Sequence[Cell], judgements: Mapping[str, Judgement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("patch")  # the one that gives way on a narrow screen

@@ -295,7 +295,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, shared_cache: Path, configs: Path) -> Settings:
-    return Settings(tmp_path / "data", shared_cache, configs)
+    return Settings(tmp_path / "data", shared_cache, configs, 1 << 30)
 
 
 @pytest.fixture
