@@ -215,7 +215,7 @@ def _cured(
 
 
 def _healed(found: Judgement, fault: Fault) -> bool:
-    """Whether the case of a fault passes; of a crash that no case was cut off by, the whole test."""
+    """Whether the case of a fault passes; of a crash that cut no case off, the whole test."""
     if fault.case is None:
         return found.status is Status.PASS
     return any(case.name == fault.case and case.status is Status.PASS for case in found.cases)
