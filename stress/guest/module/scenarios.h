@@ -9,7 +9,8 @@
 
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
-	SCENARIO(overhead)
+	SCENARIO(overhead)		\
+	SCENARIO(safety)
 
 struct arguments;
 
