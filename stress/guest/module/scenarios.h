@@ -10,6 +10,10 @@
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
 	SCENARIO(overhead)		\
+	SCENARIO(geometry)		\
+	SCENARIO(lifecycle)		\
+	SCENARIO(modules)		\
+	SCENARIO(forced)		\
 	SCENARIO(safety)
 
 struct arguments;
