@@ -23,7 +23,7 @@ from farm.settings import Settings
 from farm.verdicts.regressions import Assessment, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
-from workers import machines
+from workers import machines, tools
 from workers.build import Builder
 from workers.cache import Cache
 from workers.lane import host_jobs
@@ -64,13 +64,14 @@ class App:
     def data(self, profile: str, lab: str) -> Data:
         """Return the data files that planning looks at."""
         configs = self.settings.configs
+        loaded = profiles.load_profile(configs, profile)
         return Data(
             kernel_configs=configs / "kernel",
             profile_name=profile,
-            profile=profiles.load_profile(configs, profile),
+            profile=loaded,
             lab_name=lab,
             lab=profiles.load_lab(configs, lab),
-            scenarios=self.scenarios,
+            scenarios=loaded.adapted(self.scenarios),
         )
 
     def submit(self, manifest: Manifest, request: Request) -> str:
@@ -91,7 +92,14 @@ class App:
         names = {node.kind for node in nodes.values()}
         kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
         models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
-        host = Host(data.profile, nodes, models, self.scenarios, self.issues)
+        host = Host(
+            data.profile,
+            nodes,
+            models,
+            data.scenarios,
+            self.issues,
+            tools.digests(tool for one in data.scenarios.values() for tool in one.tools),
+        )
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)
@@ -117,9 +125,10 @@ class App:
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)
             refused = schedule.refusal(session, row.id)
-        effects = Host(profile, {}, {}, self.scenarios).effects
+        scenarios = profile.adapted(self.scenarios)
+        effects = Host(profile, {}, {}, scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        assessment = assess(run, self.scenarios, effects, enabling, self.issues)
+        assessment = assess(run, scenarios, effects, enabling, self.issues)
         results = None
         if request.canaries:
             results = selftest.evaluate(run, request, assessment.judgements, self.issues)

@@ -25,6 +25,7 @@ BUSYBOX = Path("/bin/busybox")
 SHELL_ARCH = "x86_64"
 """The architecture that the host's busybox runs on: scenarios that are scripts need it."""
 
+MODULES = tuple(path.strip("/") for path in (guest.MODULE_PATH, guest.SITES_PATH))
 INITRAMFS = "initramfs"
 JOB = "job.json"
 FILE_LIMIT = 64 << 20
@@ -87,20 +88,19 @@ def build(
     if lane.make([f"M={PAYLOAD}/module", *settings, "modules"], log, cancel, LIMITS) != 0:
         raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
     with cache.filling(payload_key) as folder:
-        take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        for name in MODULES:
+            take(lane.payload, f"module/{name}", folder / name, FILE_LIMIT)
         take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
-        module, init_binary = (
-            (folder / "farm_stress.ko").read_bytes(),
-            (folder / "init").read_bytes(),
-        )
-        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, module, init_binary)))
+        modules = {name: (folder / name).read_bytes() for name in MODULES}
+        init_binary = (folder / "init").read_bytes()
+        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, modules, init_binary)))
     found = cache.find(payload_key)
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
 
 
-def _entries(arch: str, module: bytes, init: bytes) -> Iterator[Entry]:
+def _entries(arch: str, modules: Mapping[str, bytes], init: bytes) -> Iterator[Entry]:
     for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
         yield Entry(name, stat.S_IFDIR | 0o755)
     # The kernel opens it for init before devtmpfs is there.
@@ -108,7 +108,8 @@ def _entries(arch: str, module: bytes, init: bytes) -> Iterator[Entry]:
     if arch == SHELL_ARCH:
         yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
     yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
-    yield Entry(guest.MODULE_PATH.strip("/"), stat.S_IFREG | 0o644, module)
+    for name, content in modules.items():
+        yield Entry(name, stat.S_IFREG | 0o644, content)
     for name, content in guest.scripts().items():
         yield Entry(f"{guest.SCRIPT_FOLDER.strip('/')}/{name}", stat.S_IFREG | 0o755, content)
 

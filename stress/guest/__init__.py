@@ -20,10 +20,13 @@ with icount the boot is repeatable."""
 
 INIT_PATH = "/init"
 MODULE_PATH = "/farm_stress.ko"
+SITES_PATH = "/farm_sites.ko"
 JOB_PATH = "/job.json"
 BUSYBOX_PATH = "/bin/busybox"
 """Where things stand in the initramfs. Busybox is needed by scripts alone."""
 SCRIPT_FOLDER = "/scenarios"
+SHARED_SCRIPT = "report.sh"
+"""What the scripts there have in common; no scenario by itself."""
 
 NOLIBC = "tools/include/nolibc"
 """The C library for init, in a kernel tree from 5.1 on; older trees have none."""
@@ -43,7 +46,7 @@ def init_sources() -> Mapping[str, bytes]:
 
 
 def scripts() -> Mapping[str, bytes]:
-    """The files of SCRIPT_FOLDER."""
+    """The files of SCRIPT_FOLDER, SHARED_SCRIPT among them."""
     return _read("scripts", "*.sh")
 
 

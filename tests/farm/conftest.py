@@ -41,6 +41,7 @@ MAKEFILE = f"""\
 ifdef M
 modules:
 \t@cp module.c $(M)/farm_stress.ko
+\t@cp module.c $(M)/farm_sites.ko
 else
 allnoconfig:
 \t@grep -v CONFIG_OPTPROBES= $(KCONFIG_ALLCONFIG) >$(O)/.config

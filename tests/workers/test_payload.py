@@ -156,11 +156,11 @@ def test_all_that_a_guest_needs_is_there(initramfs: bytes, tmp_path: Path) -> No
         "dev/console": "crw-------",
         "bin/busybox": "-rwxr-xr-x",
         "init": "-rwxr-xr-x",
-        "farm_stress.ko": "-rw-r--r--",
+        **dict.fromkeys(payload.MODULES, "-rw-r--r--"),
         **{f"scenarios/{name}": "-rwxr-xr-x" for name in guest.scripts()},
     }
     assert modes == expected
-    names = ["init", "bin/busybox", "farm_stress.ko"]
+    names = ["init", "bin/busybox", *payload.MODULES]
     busybox(initramfs, "-idm", *names, folder=tmp_path)
     assert (tmp_path / "bin" / "busybox").read_bytes() == payload.BUSYBOX.read_bytes()
     assert (tmp_path / "init").read_bytes().startswith(b"\x7fELF")
@@ -177,9 +177,10 @@ def test_a_module_in_the_archive_is_the_one_that_was_built(
     initramfs: bytes, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "x").mkdir()
-    busybox(initramfs, "-idm", "farm_stress.ko", folder=tmp_path / "x")
-    built = bench.out.parent / "payload" / "module" / "farm_stress.ko"
-    assert (tmp_path / "x" / "farm_stress.ko").read_bytes() == built.read_bytes()
+    busybox(initramfs, "-idm", *payload.MODULES, folder=tmp_path / "x")
+    for name in payload.MODULES:
+        built = bench.out.parent / "payload" / "module" / name
+        assert (tmp_path / "x" / name).read_bytes() == built.read_bytes()
 
 
 @pytest.mark.usefixtures("small_init")

@@ -28,6 +28,7 @@
 
 #define PORT_NAME "org.farm.results"
 #define MODULE "/farm_stress.ko"
+#define SITES "/farm_sites.ko"
 #define CONTROL "/sys/kernel/debug/farm_stress/"
 
 enum {
@@ -185,14 +186,15 @@ static void problem_errno(struct text *problem, const char *what, long error)
 	text_number(problem, (unsigned long)error);
 }
 
-static void module_load(struct text *problem)
+static void module_load(const char *path, struct text *problem)
 {
 	/* init_module(), because finit_module() came only with 3.8. */
 	static char image[8 << 20];
-	long size = file_read(MODULE, image, sizeof(image));
+	long size = file_read(path, image, sizeof(image));
 
 	if (size < 0) {
-		problem_errno(problem, "reading " MODULE, -size);
+		text_add(problem, "reading ");
+		problem_errno(problem, path, -size);
 		return;
 	}
 #ifdef NOLIBC
@@ -200,8 +202,10 @@ static void module_load(struct text *problem)
 #else
 	size = syscall(__NR_init_module, image, size, "") < 0 ? -errno : 0;
 #endif
-	if (size < 0)
-		problem_errno(problem, "loading " MODULE, -size);
+	if (size < 0) {
+		text_add(problem, "loading ");
+		problem_errno(problem, path, -size);
+	}
 }
 
 /* What the module is told: "RUN scenario=NAME seed=1 clock=icount hits=1000". */
@@ -430,7 +434,9 @@ int main(void)
 	if (problem.used) {
 		relay_boot_end(&relay, problem.at);
 	} else {
-		module_load(&problem);
+		module_load(SITES, &problem);
+		if (!problem.used)
+			module_load(MODULE, &problem);
 		run_all(&problem);
 		relay_boot_end(&relay, NULL);
 	}
