@@ -18,7 +18,10 @@ from workers.sandbox import Sandbox
 GOOD, BETTER, MISSING = "good", "could be better", "missing"
 
 NEEDED = ("git", "gcc", "ld", "make", "flex", "bison", "bc", "xz", "unifdef", "bwrap", "setpriv")
-USEFUL = {"ccache": "without it every run compiles what an earlier one had compiled"}
+USEFUL = {
+    "ccache": "without it every run compiles what an earlier one had compiled",
+    "perf": "without it the scenario perf-probe is skipped",
+}
 
 HEADERS = {Path("/usr/include/gelf.h"): "libelf-dev"}
 """Header files that the kernel's build tools include, and Debian's packages for them."""
