@@ -8,9 +8,10 @@ silently, and what is left out is listed with the reason.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from farm.flavours import Flavour
 from farm.profiles import Lab, NodeData, Profile
 from farm.records import Cell
 from kernel_series import sources
@@ -90,6 +91,7 @@ class Data:
     lab_name: str
     lab: Lab
     scenarios: Mapping[str, Scenario]
+    flavours: Mapping[str, Flavour] = field(default_factory=dict)
 
 
 def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Request:
@@ -126,15 +128,20 @@ def _cells(
             raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
     for number, name in enumerate(matrix.toolchain):
         try:
-            toolchain.find(name)
+            found = toolchain.find(name)
+            if found.cross:
+                raise UserError(f"toolchain {name} builds for another machine")
         except UserError as error:
             place = manifest.where(f"matrix.toolchain[{number}]")
             raise UserError(f"{place}: {error.message}", error.hint) from error
-    configs = _chosen(flags.configs, matrix.config, "config")
+    chosen = _chosen(flags.configs, (*matrix.config, *data.flavours), "config")
+    configs = tuple(name for name in chosen if name in matrix.config)
     if not flags.configs:
         configs = _capped(configs, data.profile.configs, "config", data, not_tested)
+    others = [one.arch for one in data.flavours.values() if one.arch is not None]
+    asked = _chosen(flags.arches, (*matrix.arch, *others), "arch")
     arches = list[str]()
-    for arch in _chosen(flags.arches, matrix.arch, "arch"):
+    for arch in (one for one in asked if one in matrix.arch):
         if (trouble := _unbuildable(arch, data)) is None:
             arches.append(arch)
         elif arch in flags.arches:
@@ -149,10 +156,31 @@ def _cells(
         for config in configs
         for compiler in matrix.toolchain
     ]
+    for name in (one for one in chosen if one in data.flavours):
+        own = data.flavours[name].arch
+        there = arches if own is None else [one for one in asked if one == own]
+        cells += _build_only(name, data.flavours[name], there, not_tested)
     kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
     if not kept:
         raise UserError(f"{manifest.path}: no kernel is left to build", "ask for less narrowing")
     return tuple(kept)
+
+
+def _build_only(
+    name: str, flavour: Flavour, arches: Sequence[str], not_tested: list[tuple[str, str]]
+) -> list[Cell]:
+    """Return the cells of a flavour that is not booted; without its compiler there are none."""
+    cells = [
+        Cell(arch, name, flavour.toolchain, boots=False)
+        for arch in arches
+        if flavour.arches is None or arch in flavour.arches
+    ]
+    try:
+        toolchain.find(flavour.toolchain)
+    except UserError as error:
+        not_tested += [(cell.title, str(error)) for cell in cells]
+        return []
+    return cells
 
 
 def _capped(
@@ -307,7 +335,8 @@ def seconds(request: Request, patches: int, profile: Profile) -> float:
     known = profile.estimates
     build = known.base + patches * known.point
     boots = (patches + 1) * len(profile.clocks) * known.boot
-    return known.prepare + len(request.cells) * (build + boots)
+    booted = sum(cell.boots for cell in request.cells)
+    return known.prepare + len(request.cells) * build + booted * boots
 
 
 def subjects(manifest: Manifest, tree: Path | None) -> tuple[str, ...]:

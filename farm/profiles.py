@@ -18,13 +18,15 @@ from workers.errors import UserError
 from workers.machines import Node
 
 
-class _Data(BaseModel):
+class Data(BaseModel):
+    """A data file, or a part of one: keys with dashes, and none that is not known."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-")
     )
 
 
-class LimitsData(_Data):
+class LimitsData(Data):
     """Host seconds; see ``workers.boot.Limits``."""
 
     boot: float = Field(gt=0)
@@ -32,7 +34,7 @@ class LimitsData(_Data):
     whole: float = Field(gt=0)
 
 
-class Estimates(_Data):
+class Estimates(Data):
     """Seconds on two cores, for ``farm plan`` only."""
 
     prepare: float
@@ -41,8 +43,12 @@ class Estimates(_Data):
     boot: float
 
 
-class Profile(_Data):
-    """How much of a manifest's matrix is run, and by which limits it is watched."""
+class Profile(Data):
+    """How much of a manifest's matrix is run, and by which limits it is watched.
+
+    ``build_only`` names flavours that are built beside it and not booted (``farm.flavours``);
+    ``check_patches`` asks for checkpatch and a look at the tags (``workers.checks``).
+    """
 
     title: str
     arches: int | None = Field(ge=1)
@@ -54,6 +60,8 @@ class Profile(_Data):
     limits: LimitsData
     effects: dict[Clock, float]
     estimates: Estimates
+    build_only: tuple[str, ...] = ()
+    check_patches: bool = False
 
     def adapted(self, scenarios: Mapping[str, Scenario]) -> Mapping[str, Scenario]:
         """Return the scenarios with this profile's parameters in place of their defaults.
@@ -76,7 +84,7 @@ class Profile(_Data):
         return Limits(self.limits.boot, self.limits.silence, self.limits.whole)
 
 
-class NodeData(_Data):
+class NodeData(Data):
     """A node as a lab file describes it; ``boots`` is how many it bears at once."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -101,7 +109,7 @@ class NodeData(_Data):
         )
 
 
-class Lab(_Data):
+class Lab(Data):
     """A file of nodes."""
 
     title: str
@@ -115,7 +123,7 @@ class Lab(_Data):
         return nodes
 
 
-_Model = TypeVar("_Model", bound=_Data)
+_Model = TypeVar("_Model", bound=Data)
 
 
 def names(folder: Path) -> tuple[str, ...]:
@@ -125,15 +133,16 @@ def names(folder: Path) -> tuple[str, ...]:
 
 def load_profile(configs: Path, name: str) -> Profile:
     """Return a profile by its name; UserError lists the known ones."""
-    return _load(configs / "profiles", name, Profile, "profile")
+    return load(configs / "profiles", name, Profile, "profile")
 
 
 def load_lab(configs: Path, name: str) -> Lab:
     """Return a lab by its name; UserError lists the known ones."""
-    return _load(configs / "labs", name, Lab, "lab")
+    return load(configs / "labs", name, Lab, "lab")
 
 
-def _load(folder: Path, name: str, model: type[_Model], what: str) -> _Model:
+def load(folder: Path, name: str, model: type[_Model], what: str) -> _Model:
+    """Return a data file by its name; UserError lists the known ones or says what is wrong."""
     if name not in names(folder):
         raise UserError(f"unknown {what} {name!r}", f"known: {', '.join(names(folder))}")
     path = folder / f"{name}.yml"

@@ -9,10 +9,11 @@ from enum import StrEnum
 
 from stress.measurement import Measure
 from stress.protocol import Outcome
-from stress.scenario import Clock, FeatureState
+from stress.scenario import Clock, FeatureState, Parameter
 from stress.transcript import Case
 from workers.boot import Ending
 from workers.requests import BuildResult, Point
+from workers.timing import Step
 
 
 class Purpose(StrEnum):
@@ -34,6 +35,30 @@ class Crash:
     kind: str
     excerpt: str
     corrupted: bool
+
+
+@dataclass(frozen=True)
+class Played:
+    """One scenario as a boot was given it; ``limit`` is in guest seconds."""
+
+    name: str
+    run: str
+    parameters: Mapping[str, Parameter]
+    limit: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a boot was made of, beside kernel, payload and command line: enough to make it again.
+
+    ``scenarios`` are all of the boot in their order, for each runs on what the ones before it left.
+    ``model`` is the machine as verdicts compare it.
+    """
+
+    model: str
+    icount_shift: int | None
+    seed: int
+    scenarios: tuple[Played, ...]
 
 
 @dataclass(frozen=True)
@@ -63,19 +88,27 @@ class Observation:
     command: tuple[str, ...] = ()
     folder: str = ""
     diagnosis: str = ""
+    setup: Setup | None = None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One kernel flavour of the matrix."""
+    """One kernel flavour of the matrix; without ``boots`` it is built only."""
 
     arch: str
     config: str
     toolchain: str
+    boots: bool = True
 
     @property
     def name(self) -> str:
         return f"{self.arch}-{self.config}-{self.toolchain}"
+
+    @property
+    def title(self) -> str:
+        """What people read where cells stand among other things."""
+        what = "config" if self.boots else "build-only"
+        return f"{what} {self.config} on {self.arch}"
 
 
 @dataclass(frozen=True)
@@ -134,3 +167,24 @@ class Run:
     builds: tuple[Build, ...]
     icount_shift: int
     not_tested: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a job: who did it, when (seconds since the epoch), and what its steps took.
+
+    ``slot`` is the resource that it took up; ``build`` the build that it made or booted, ``tests``
+    the tests that it booted it for. ``ended`` is None while it is under way.
+    """
+
+    job: int
+    kind: str
+    slot: str
+    holder: str
+    started: float
+    ended: float | None
+    outcome: str | None
+    reason: str | None
+    build: int | None
+    tests: tuple[str, ...]
+    steps: tuple[Step, ...]

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from farm.db import claims
 from farm.db.claims import Claim
 from farm.db.database import Database
-from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
+from farm.db.models import BuildRow, JobRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.flavours import features_of, fitting
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
-from farm.records import Purpose
+from farm.records import Build, Cell, Purpose, Run
 from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
@@ -26,11 +27,14 @@ from workers import boot as booting
 from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
+from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
+from workers.kconfig import Config
+from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest
+from workers.requests import BuildRequest, BuildResult, Goal
 
 
 class RetryJob(InfrastructureError):
@@ -93,9 +97,22 @@ class Worker:
             self.settings.cache / "downloads",
             cancel,
         )
+        cells, left_out = fitting(
+            request.cells, self.host.flavours, result.points, self.builder.store
+        )
+        if self.host.profile.check_patches and not request.canaries:
+            history = request.tree or series.base.path
+            points = checked(
+                result.points, self.builder.store, self.builder.sandbox, history, cancel
+            )
+            result = replace(result, points=points)
+        # What can't be told without the series is decided now, and stays with the run.
+        request = replace(request, cells=cells, not_tested=(*request.not_tested, *left_out))
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
             row = session.get_one(RunRow, claim.run)
+            row.request = REQUEST.dump_python(request, mode="json")
             prepared(session, row, result)
             advance(session, row, self.host)
 
@@ -106,34 +123,55 @@ class Worker:
             request = self._request(session, claim.run)
             row = session.get_one(BuildRow, claim.spec["build"])
             run = load_run(session, session.get_one(RunRow, claim.run), 0)
-        point = run.points[row.point]
-        parent = None if point.made_from is None else run.points[point.made_from]
         lane_done = [one for one in run.builds if one.cell.name == claim.lane]
-        before = next((one.result for one in lane_done if one.point == point.made_from), None)
-        config = kconfig.load(self.settings.configs / "kernel", row.config, row.arch)
-        folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
-        asked = BuildRequest(
+        found = next(one for one in lane_done if one.id == row.id)
+        log = self.settings.runs / claim.run / "builds" / (claim.lane or "") / f"{row.point}.log"
+        asked = self.build_request(request, run, found, log)
+        lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
+        result = build(asked, self.builder, lane, cancel)
+        with self.database.transaction() as session:
+            # From here on nobody removes what the run names; until here somebody could have.
+            if not self._is_kept(result):
+                raise RetryJob("what was just found in the cache was removed from it")
+            claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, result.steps)
+            row = session.get_one(BuildRow, row.id)
+            row.result = BUILD.dump_python(replace(result, steps=()), mode="json")
+            row.log = str(asked.log) if asked.log.exists() else ""
+            advance(session, session.get_one(RunRow, claim.run), self.host)
+        if row.point == max(one.point for one in lane_done):
+            remove(lane)
+
+    def build_request(self, request: Request, run: Run, build: Build, log: Path) -> BuildRequest:
+        """Return what is asked of the build stage for one build of a run."""
+        point = run.points[build.point]
+        parent = None if point.made_from is None else run.points[point.made_from]
+        lane = (one for one in run.builds if one.cell == build.cell)
+        before = next((one.result for one in lane if one.point == point.made_from), None)
+        config, goal = self._flavour(build.cell, run)
+        features = features_of(build.cell, self.host.flavours, request.features)
+        return BuildRequest(
             point=point,
             parent=parent,
             base=run.points[0],
             config=config,
-            toolchain=toolchain.find(row.toolchain),
-            expected=expected_symbols(request.features, row.point, config),
+            toolchain=toolchain.find(build.cell.toolchain),
+            expected=expected_symbols(features, build.point, config),
             parent_warnings=before.warnings if before is not None else (),
             series=run.title,
-            log=folder / f"{row.point}.log",
+            log=log,
             reuse=request.reuse,
+            goal=goal,
         )
-        lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
-        result = build(asked, self.builder, lane, cancel)
-        with self.database.transaction() as session:
-            claims.finish(session, claim, claims.DONE)
-            row = session.get_one(BuildRow, row.id)
-            row.result = BUILD.dump_python(result, mode="json")
-            row.log = str(asked.log) if asked.log.exists() else ""
-            advance(session, session.get_one(RunRow, claim.run), self.host)
-        if row.point == max(one.point for one in lane_done):
-            shutil.rmtree(lane, ignore_errors=True)
+
+    def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
+        """Return the configuration of a cell, and what is built in it."""
+        folder = self.settings.configs / "kernel"
+        if cell.boots:
+            return kconfig.load(folder, cell.config, cell.arch), Goal()
+        flavour = self.host.flavours[cell.config]
+        config = flavour.configuration(folder, cell.config, cell.arch)
+        return config, flavour.goal(run.points, self.builder.store)
 
     # boot
 
@@ -146,15 +184,15 @@ class Worker:
         kind = self.kinds[node.kind]
         asked = BootRequest(
             arch=row.arch,
-            kernel=self._kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
-            initramfs=self._kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
+            kernel=self.kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
+            initramfs=self.kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
             node=node,
             clock=Clock(tests[0].clock),
             icount_shift=self.host.profile.icount_shift,
             scenarios=tuple(self.host.scenarios[test.scenario] for test in tests),
             seed=tests[0].seed,
             limits=self.host.profile.boot_limits,
-            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.tries}",
+            folder=self.settings.runs / claim.run / "boots" / f"{claim.job}.{claim.fence}",
         )
 
         def start(machine: Start) -> Running:
@@ -164,17 +202,35 @@ class Worker:
         if seen.ending is Ending.MACHINE_DIED:
             raise RetryJob(f"the machine died under the guest; see {asked.folder}")
         purpose = Purpose(claim.spec["purpose"])
-        found = observations(asked, seen, purpose, kind.accelerator)
+        model = self.host.models[node.name]
+        found = observations(asked, seen, purpose, kind.accelerator, model)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
+            claims.record(session, claim, seen.steps)
             for test, one in zip(tests, found, strict=False):
                 values = OBSERVATION.dump_python(one, mode="json")
                 session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))
             session.flush()
             advance(session, session.get_one(RunRow, claim.run), self.host)
 
+    def tidy(self, session: Session, run: str) -> None:
+        """Remove what boots that were killed left beside their logs.
+
+        In the transaction in which they are known to be over: no other one of the run can begin.
+        """
+        held = select(JobRow).where(JobRow.run_id == run, JobRow.state == claims.RUNNING)
+        alive = {f"{job.id}.{job.fence}" for job in session.scalars(held)}
+        for folder in (self.settings.runs / run / "boots").glob("*"):
+            if folder.name not in alive:
+                for name in booting.PASSING:
+                    (folder / name).unlink(missing_ok=True)
+
+    def _is_kept(self, result: BuildResult) -> bool:
+        named = ((self.builder.kernels, result.kernel), (self.builder.payloads, result.payload))
+        return all(cache.find(key) for cache, key in named if key is not None)
+
     @staticmethod
-    def _kept(folder: Path | None, name: str) -> Path:
+    def kept(folder: Path | None, name: str) -> Path:
         if folder is None:
             raise InfrastructureError(
                 f"the {name} of this build is not in the cache any more", "submit the series again"

@@ -21,11 +21,12 @@ from farm import selftest
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import AttemptRow, BuildRow, JobRow, PointRow, RunRow, TestRow
-from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
+from farm.db.runs import BUILD, OBSERVATION, REMARKS, REQUEST, load_run
+from farm.flavours import Flavour
 from farm.issues import Issue, recognise
 from farm.planner import Request, canary_skip, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
-from farm.records import Build, Purpose, Run, Test
+from farm.records import Build, Cell, Purpose, Run, Test
 from farm.verdicts.judge import Judgement, Need
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
@@ -40,8 +41,11 @@ PREPARE, BUILDING, BOOT = "prepare", "build", "boot"
 QUEUED, STARTED, FINISHED, STOPPED = "queued", "running", "finished", "cancelled"
 """States of a run."""
 
-PREPARE_FIRST, BUILDS_NEXT = 3000, 2000
-"""Priorities: builds before boots, for boots wait for builds; among boots the tip goes first."""
+ENDED = (FINISHED, STOPPED)
+
+PREPARE_FIRST, BUILDS_NEXT, BUILD_ONLY_LAST = 3000, 2000, 0
+"""Priorities: builds before boots, for boots wait for builds; among boots the tip goes first. What
+is built and not booted keeps nothing waiting."""
 
 
 def node_slot(name: str) -> str:
@@ -62,6 +66,7 @@ class Host:
     models: Mapping[str, str]
     scenarios: Mapping[str, Scenario]
     issues: tuple[Issue, ...] = ()
+    flavours: Mapping[str, Flavour] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -79,14 +84,30 @@ def submit(session: Session, run: str, title: str, version: int | None, request:
             request=REQUEST.dump_python(request, mode="json"),
             state=QUEUED,
             created=session.scalar(select(database_now())),
+            # Whoever submits works on it himself, or sees to it that somebody does.
+            alive_until=session.scalar(select(database_now() + claims.LEASE_SECONDS)),
         )
     )
     session.flush()
     session.add(_job(run, PREPARE, PREPARE, PREPARE_FIRST, {}))
 
 
+def cancel(session: Session, row: RunRow) -> bool:
+    """End a run for good; False if it has ended already. What was done stays.
+
+    Who works on it stops its jobs as soon as it looks, and the verdict is what its results came to.
+    """
+    if row.state in ENDED:
+        return False
+    row.state, row.finished = STOPPED, session.scalar(select(database_now()))
+    claims.cancel(session, row.id)
+    return True
+
+
 def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
     """Write down the points and queue their builds, one lane for each cell, the first one ready."""
+    if row.state in ENDED:
+        return
     request = REQUEST.validate_python(row.request)
     row.base, row.state = result.base, STARTED
     for point in result.points:
@@ -101,6 +122,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
                 chain=point.chain,
                 reason=point.reason,
                 parent=point.parent,
+                remarks=None if point.remarks is None else REMARKS.dump_python(point.remarks),
             )
         )
     for cell in request.cells:
@@ -117,7 +139,8 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
             )
             session.add(build)
             session.flush()
-            priority = BUILDS_NEXT - point.index
+            first = BUILDS_NEXT if cell.boots else BUILD_ONLY_LAST
+            priority = first - point.index
             job = _job(row.id, BUILDING, BUILDING, priority, {"build": build.id}, cell.name)
             job.state = claims.READY if point.index == 0 else claims.WAITING
             session.add(job)
@@ -125,7 +148,7 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
 
 def advance(session: Session, row: RunRow, host: Host) -> None:
     """Queue whatever the run needs next; when it needs nothing more, give its verdict."""
-    if row.state in (FINISHED, STOPPED):
+    if row.state in ENDED:
         return
     request = REQUEST.validate_python(row.request)
     session.flush()
@@ -168,7 +191,8 @@ def _add_tests(
 ) -> None:
     """Make the tests of a build that is done, each with what it can inherit."""
     result = BUILD.validate_python(build.result)
-    if result.status is not Status.PASS:
+    cell = Cell(build.arch, build.config, build.toolchain, boots=False)
+    if result.status is not Status.PASS or cell in request.cells:
         return
     state = feature_state(request.features, build.point, result.symbols)
     position = 0

@@ -193,6 +193,8 @@ class _Reader:
             while self._line().startswith(b"\\"):
                 self.at += 1
             yield hunk
+        if self._line().startswith(b"@@ -"):
+            raise self._error("the head of a hunk is damaged, or line-wrapped")
 
     def _check_target(self, path: str, target: bytes) -> None:
         """A symbolic link must stay inside the tree."""

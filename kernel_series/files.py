@@ -35,6 +35,14 @@ def read_file(path: Path, limit: int, place: str) -> bytes:
     return data
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path that a person gave is a folder; one that leads nowhere, or can't, is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long for any file, a folder that may not be entered
+        return False
+
+
 def resolve(folder: Path, text: str, place: str, *, confined: bool) -> Path:
     """The path that `text` names, seen from `folder`. It must exist.
 

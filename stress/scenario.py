@@ -172,6 +172,11 @@ def load(path: Path) -> Scenario:
     return _scenario(path, file)
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario's file."""
+    return _File.model_json_schema()
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key given twice: plain YAML keeps the last, and checks would vanish in silence."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from stress.scenario import Clock, Scenario
 from stress.transcript import BootReport, Transcript
 from workers import payload
 from workers.console import crash
+from workers.footing import Footing
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
 from workers.process import Cancel
+from workers.timing import Step
 
 POLL_SECONDS = 0.05
-STALL_SECONDS = 1.0
 CHUNK = 1 << 20
 CONSOLE_LIMIT = 64 << 20
 
@@ -42,6 +43,10 @@ COMMAND_LINE: tuple[str, ...] = (
 
 MARKER = r"farm: begin ([a-z0-9-]+)"
 """What init writes to the kernel's log when a scenario begins, so that the console has places."""
+
+
+PASSING = (payload.INITRAMFS, "qmp")
+"""Files in a boot's folder that only a machine that runs has."""
 
 
 class Ending(StrEnum):
@@ -69,12 +74,14 @@ class Ending(StrEnum):
 class Limits:
     """Host seconds until init speaks, between two signs of life, and for the whole boot.
 
-    Time in which the host itself stood still does not count.
+    Time in which the host itself stood still does not count. ``output`` is how many bytes a guest
+    may write to its console or its result port.
     """
 
     boot: float
     silence: float
     whole: float
+    output: int = OUTPUT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class BootRequest:
 @dataclass(frozen=True)
 class BootResult:
     """What was seen. ``command`` repeats the machine; ``diagnosis`` are the CPUs' registers after a
-    hang."""
+    hang; ``steps`` are the way to init and each scenario, as the host saw them."""
 
     ending: Ending
     report: BootReport
@@ -109,17 +116,19 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
+    steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     """Boot and watch until the end.
 
-    Raises InfrastructureError when the machine can't be started.
+    Raises InfrastructureError when the machine can't be started, or the host failed under it: then
+    what was seen says nothing of the kernel.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     job = job_json(token, request.seed, request.clock, request.scenarios)
-    initramfs = request.folder / "initramfs"
+    initramfs = request.folder / payload.INITRAMFS
     (request.folder / payload.JOB).write_bytes(job)
     programs = sorted({tool for one in request.scenarios for tool in one.tools})
     payload.with_job(request.initramfs, job, initramfs, programs)
@@ -132,6 +141,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         cpus=request.cpus,
         icount_shift=request.icount_shift if icount else None,
         folder=request.folder,
+        output_limit=request.limits.output,
     )
     started = time.monotonic()
     watch = _Watch(request, machine, token)
@@ -142,15 +152,22 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
             command = running.command
     finally:
         initramfs.unlink(missing_ok=True)
+    report = watch.report()
+    crashes = crash.read(_read(machine.console, CONSOLE_LIMIT))
+    watch.footing.check_crashes(crashes)
     return BootResult(
         ending=ending,
-        report=watch.report(),
-        crashes=crash.read(_read(machine.console, CONSOLE_LIMIT)),
+        report=report,
+        crashes=crashes,
         seconds=time.monotonic() - started,
         command=command,
         diagnosis=diagnosis,
+        steps=watch.steps,
     )
 
+
+KERNEL_STEP = "kernel to init"
+"""From the start of the machine to the first scenario's beginning."""
 
 HANGS = frozenset({Ending.NEVER_SPOKE, Ending.SILENT, Ending.OVERTIME, Ending.TOO_LONG})
 
@@ -163,7 +180,15 @@ class _Watch:
         self._guest_limits = {one.name: one.limit * 1000 for one in request.scenarios}
         self._machine = machine
         self._transcript = Transcript(token)
+        self.footing = Footing((machine.console, machine.results), request.limits.silence)
         self._read = 0
+        self._steps = list[Step]()
+        self._began = time.time()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the boot came to, one after the other."""
+        return tuple(self._steps)
 
     def report(self) -> BootReport:
         """Return what the guest reported, to the last byte on the port."""
@@ -171,13 +196,22 @@ class _Watch:
         return self._transcript.report()
 
     def until_end(self, running: Running, cancel: Cancel) -> Ending:
+        """Watch the machine until there is nothing more to be seen; says why."""
+        try:
+            return self._until_end(running, cancel)
+        finally:
+            self._note(self._transcript.report(), running, ended=True)
+
+    def _until_end(self, running: Running, cancel: Cancel) -> Ending:
         total = quiet = 0.0
         seen = self._transcript.report()
         before = time.monotonic()
         while True:
             status = running.ended()
+            self.footing.check_files()
             if self._feed():
                 quiet, seen = 0.0, self._transcript.report()
+                self._note(seen, running)
             if seen.ended:
                 return Ending.FINISHED
             if status is not None:
@@ -192,9 +226,18 @@ class _Watch:
             cancel.wait(POLL_SECONDS)
             cancel.check()
             now = time.monotonic()
-            # A longer gap means that the host or this process stood still, and the guest with it.
-            passed = min(now - before, STALL_SECONDS)
+            passed = self.footing.count(now - before, running.stopped())
             total, quiet, before = total + passed, quiet + passed, now
+
+    def _note(self, seen: BootReport, running: Running, ended: bool = False) -> None:
+        """Take down the steps that are over: one ends where the next one begins."""
+        names = [KERNEL_STEP, *(one.name for one in seen.scenarios)]
+        over = names if ended else names[:-1]
+        for name in over[len(self._steps) :]:
+            now, cpu = time.time(), running.cpu_seconds()
+            spent = sum(step.cpu for step in self._steps)
+            self._steps.append(Step(name, self._began, now - self._began, max(cpu - spent, 0.0)))
+            self._began = now
 
     def _feed(self) -> bool:
         """Read all that came on the result port; True when there was something that counts."""
@@ -219,7 +262,7 @@ class _Watch:
         if status == 0:
             return Ending.RESET
         sizes = [path.stat().st_size for path in (self._machine.console, self._machine.results)]
-        return Ending.FLOODED if max(sizes) >= OUTPUT_LIMIT else Ending.MACHINE_DIED
+        return Ending.FLOODED if max(sizes) >= self._limits.output else Ending.MACHINE_DIED
 
 
 def _read(path: Path, limit: int) -> bytes:

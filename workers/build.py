@@ -18,14 +18,14 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
-from workers import compiled, compiler_warnings, kconfig, payload, process
-from workers.cache import Cache, read_made, take
+from workers import compiled, compiler_warnings, kconfig, payload, process, touched
+from workers.cache import Cache, read_made, sweep, take
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import KernelFailure
-from workers.kconfig import Symbol
+from workers.kconfig import FROM_NOTHING, Symbol
 from workers.lane import GIVEN, SRC, Lane, tail
 from workers.process import Cancel, Limits
-from workers.requests import BuildRequest, BuildResult, Point
+from workers.requests import BuildRequest, BuildResult, Point, Scope
 from workers.sandbox import Sandbox
 from workers.status import Status
 from workers.trees import TreeStore
@@ -58,6 +58,12 @@ class Builder:
     ccaches: Path
     jobs: int
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half made in the caches and the tree store."""
+        for cache in (self.kernels, self.payloads, self.outputs):
+            sweep(cache.root)
+        sweep(self.store.path)
+
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:
     """Build one point in the lane at ``folder``; raises InfrastructureError or Cancelled.
@@ -77,7 +83,7 @@ def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel)
     except (KernelFailure, payload.PayloadBroken) as failure:
         status = Status.FAIL if isinstance(failure, KernelFailure) else Status.ERROR
         result = BuildResult(status, str(failure), 0.0, warnings=_warnings(request, lane))
-    return replace(result, seconds=time.monotonic() - started)
+    return replace(result, seconds=time.monotonic() - started, steps=lane.stopwatch.steps)
 
 
 def kernel_key(request: BuildRequest, sandbox: Sandbox) -> str:
@@ -87,7 +93,9 @@ def kernel_key(request: BuildRequest, sandbox: Sandbox) -> str:
     changed, the kernel is built again to go with it.
     """
     config = request.config.digest(request.expected)
-    return _key(request, sandbox, request.point, config, payload.ours())
+    goal = request.goal
+    ours = (payload.ours(),) if goal.boots else ()
+    return _key(request, sandbox, request.point, config, *ours, *goal.key)
 
 
 def _key(request: BuildRequest, sandbox: Sandbox, point: Point, *more: str) -> str:
@@ -98,18 +106,25 @@ def _key(request: BuildRequest, sandbox: Sandbox, point: Point, *more: str) -> s
 
 
 def _cached(key: str, builder: Builder) -> BuildResult | None:
-    kernel = builder.kernels.find(key)
-    if kernel is None or builder.payloads.find(payload.key(key)) is None:
+    if (kernel := builder.kernels.find(key)) is None:
         return None
-    return RESULT.validate_json((kernel / "build.json").read_bytes())
+    found = RESULT.validate_json((kernel / "build.json").read_bytes())
+    if found.payload is not None and builder.payloads.find(payload.key(key)) is None:
+        return None
+    return found
 
 
 def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
     ccache = None
     if request.reuse and shutil.which("ccache") is not None:
         # Objects of one series are never served to another: a Makefile can write what it likes.
-        ccache = builder.ccaches / hashlib.sha256(request.series.encode()).hexdigest()[:16]
+        ccache = builder.ccaches / ccache_name(request.series)
     return Lane(folder, builder.sandbox, ccache, builder.jobs)
+
+
+def ccache_name(series: str) -> str:
+    """Return the folder name of the compiler cache of a series, by its title."""
+    return hashlib.sha256(series.encode()).hexdigest()[:16]
 
 
 def _build(
@@ -122,31 +137,39 @@ def _build(
         process.which(program)
     fresh = lane.commit is None
     outputs_key = _outputs_key(request, builder.sandbox)
-    if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-        lane.adopt(kept, request.base.commit or "", builder.store)
-    lane.bring_to(point.commit, builder.store)
-    payload_key = payload.key(key)
+    step = lane.stopwatch.step
+    with step("lay out"):
+        if fresh:
+            # All lanes start from the base, whose work tree they share.
+            lane.bring_to(request.base.commit or "", builder.store)
+        if fresh and request.reuse:
+            with builder.outputs.using(outputs_key) as kept:
+                if kept is not None:
+                    lane.adopt(kept, request.base.commit or "", builder.store)
+        lane.bring_to(point.commit, builder.store)
+    payload_key, initramfs = payload.key(key), None
     with lane.building():
-        symbols = _configure(request, builder, lane, point.commit, cancel)
-        _make(["vmlinux", "modules_prepare"], request, lane, cancel)
+        with step("configure"):
+            symbols = _configure(request, builder, lane, point.commit, cancel)
+        with step("make vmlinux"):
+            targets = _make_goal(request, builder, lane, point.commit, cancel)
         survives = True
         if parent is not None and parent.commit is not None:
-            changes = builder.store.differences(parent.commit, point.commit)
-            survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
-        initramfs = payload.build(
-            payload_key,
-            builder.payloads,
-            lane,
-            request.config.arch,
-            _settings(request),
-            request.log,
-            cancel,
-        )
-    with builder.kernels.filling(key) as folder:
-        kernel = folder / "vmlinux"
-        take(lane.out, "vmlinux", kernel, KERNEL_LIMIT)
+            with step("compiled check"):
+                changes = builder.store.differences(parent.commit, point.commit)
+                survives = compiled.any_line(changes, lane, request.log.with_suffix(".i"), cancel)
+        if request.goal.boots:
+            initramfs = payload.build(
+                payload_key,
+                builder.payloads,
+                lane,
+                request.config.arch,
+                _settings(request),
+                request.log,
+                cancel,
+            )
+    with step("collect"), builder.kernels.filling(key) as folder:
         take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
-        take(lane.out, "System.map", folder / "System.map", KERNEL_LIMIT)
         result = BuildResult(
             Status.PASS,
             None,
@@ -154,21 +177,42 @@ def _build(
             compiled=survives,
             warnings=_warnings(request, lane),
             kernel=key,
-            kernel_sha256=digest(kernel),
-            payload=payload_key,
-            payload_sha256=digest(initramfs),
+            kernel_sha256=_take_kernel(request, lane, folder),
+            payload=None if initramfs is None else payload_key,
+            payload_sha256=None if initramfs is None else digest(initramfs),
             symbols=symbols,
+            config_sha256=digest(folder / "config"),
+            toolchain=request.toolchain.name,
+            toolchain_sha256=request.toolchain.identity,
+            targets=targets,
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
-        with builder.outputs.filling(outputs_key) as folder:
+        with step("keep output"), builder.outputs.filling(outputs_key) as folder:
             shutil.copytree(lane.out, folder, symlinks=True, dirs_exist_ok=True)
     return result
 
 
+def _take_kernel(request: BuildRequest, lane: Lane, folder: Path) -> str | None:
+    """Keep the kernel in ``folder`` where it is to boot; returns its sha256, None if there is none.
+
+    One that never boots is only compared with others.
+    """
+    if request.goal.scope is not Scope.KERNEL:
+        return None
+    kernel, symbols = folder / "vmlinux", folder / "System.map"
+    take(lane.out, "vmlinux", kernel, KERNEL_LIMIT)
+    take(lane.out, "System.map", symbols, KERNEL_LIMIT)
+    found = digest(kernel)
+    if not request.goal.boots:
+        kernel.unlink()
+        symbols.unlink()
+    return found
+
+
 def _outputs_key(request: BuildRequest, sandbox: Sandbox) -> str:
     """Return the key of the base's output folder; only point 0 writes it, from an empty folder."""
-    return _key(request, sandbox, request.base, request.config.digest())
+    return _key(request, sandbox, request.base, request.config.digest(), *request.goal.key)
 
 
 def _warnings(request: BuildRequest, lane: Lane) -> tuple[CompilerWarning, ...]:
@@ -189,7 +233,9 @@ def _configure(
     if not _still_configured(builder, lane, commit, fragment, wanted):
         lane.was_configured(None)
         fragment.write_text(wanted)
-        words = ["-s", f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}", "allnoconfig"]
+        start = request.config.start
+        given = [f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}"] if start == FROM_NOTHING else []
+        words = ["-s", *given, start]
         status = lane.make([*words, *_settings(request)], request.log, cancel, CONFIG_LIMITS)
         if status != 0:
             raise KernelFailure(f"configuring failed: {_first_error(request.log)}")
@@ -227,8 +273,28 @@ def _known(symbol: Symbol, request: BuildRequest, builder: Builder) -> bool:
 
 def _settings(request: BuildRequest) -> list[str]:
     """Return the words that every make of a lane has in common."""
-    compiler = request.toolchain.compiler
-    return [f"ARCH={request.config.arch}", f"CC={compiler}", f"HOSTCC={compiler}"]
+    return [f"ARCH={request.config.arch}", *request.toolchain.settings, *request.goal.words]
+
+
+def _make_goal(
+    request: BuildRequest, builder: Builder, lane: Lane, commit: str, cancel: Cancel
+) -> tuple[str, ...]:
+    """Build what the request is for; returns the targets that were made."""
+    goal = request.goal
+    if goal.scope is Scope.KERNEL:
+        targets = ["vmlinux", "modules_prepare"] if goal.boots else ["vmlinux"]
+        _make(targets, request, lane, cancel)
+        return tuple(targets)
+    sources = builder.store.existing(commit, goal.touched)
+    wanted = touched.targets(sources, goal.scope, request.config.arch)
+    words = ["-k", *wanted, *_settings(request)]
+    if wanted and lane.make(words, request.log, cancel, BUILD_LIMITS) == 0:
+        return wanted
+    # What this configuration leaves out has no rule; all else has to build.
+    left_out = touched.without_rule(tail(request.log))
+    made = tuple(target for target in wanted if target not in left_out)
+    _make([*made] or ["prepare"], request, lane, cancel)
+    return made or ("prepare",)
 
 
 def _make(targets: list[str], request: BuildRequest, lane: Lane, cancel: Cancel) -> None:

@@ -34,6 +34,13 @@ class InfrastructureError(FarmError):
     """The host is at fault: a tool is missing, a disk is full, a program of ours was killed."""
 
 
+class ProgramMissing(InfrastructureError):
+    """A program is not installed; in the midst of a run that is the host's trouble like any other.
+
+    Where nothing has begun, the user mends it.
+    """
+
+
 class LostNode(FarmError):
     """The place where the kernel ran is gone, and with it what the kernel would have said."""
 

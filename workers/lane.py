@@ -13,13 +13,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers import process
 from workers.errors import Cancelled, FarmError, InfrastructureError
 from workers.process import Cancel, Limits
 from workers.sandbox import ENVIRONMENT, Mount, Sandbox
+from workers.timing import Stopwatch
 from workers.trees import TreeStore
 
 SRC, OUT, PAYLOAD, GIVEN, CCACHE = "/src", "/out", "/payload", "/given", "/ccache"
@@ -62,12 +63,14 @@ class Lane:
     A build writes what it likes into ``out`` and ``payload``, links to anywhere included: nothing
     outside the sandbox writes there or follows a link. What a build is given lies in ``given``.
     ``ccache`` is the folder of a compiler cache of this series' own, or None to go without.
+    ``stopwatch`` is the job's that works in the lane.
     """
 
     folder: Path
     sandbox: Sandbox
     ccache: Path | None
     jobs: int
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def src(self) -> Path:
@@ -121,11 +124,13 @@ class Lane:
         if current == commit:
             return
         if current is None:
-            _remove(self.folder)
+            remove(self.folder)
         for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
-        store.lay_out(commit, self.src, self.folder / "index", current)
+        # In the open a build could write to what others share.
+        shared = self.sandbox.enabled
+        store.lay_out(commit, self.src, self.folder / "index", current, shared=shared)
         self._current.write_text(commit)
 
     def adopt(self, out: Path, commit: str, store: TreeStore) -> None:
@@ -178,8 +183,11 @@ class Lane:
         environment = dict(REPRODUCIBLE)
         if self.ccache is not None:
             self.ccache.mkdir(parents=True, exist_ok=True)
+            os.utime(self.ccache)
             mounts.append(Mount(self.ccache, CCACHE, writable=True))
             environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
+            # By the compiler's own list of headers: a miss then costs no preprocessing of its own.
+            environment["CCACHE_DEPEND"] = "1"
         command = self.sandbox.wrap(argv, mounts, folder=folder, environment=environment)
         with log.open("ab") as said:
             before = said.tell()
@@ -189,7 +197,9 @@ class Lane:
                 stderr=subprocess.STDOUT,
                 limits=Limits(limits.seconds, FILE_LIMIT),
             )
-            status = process.watch(running, argv[0], limits, cancel)
+            # Without a sandbox the account is this process's own.
+            stopwatch = self.stopwatch if self.sandbox.enabled else None
+            status = process.watch(running, argv[0], limits, cancel, stopwatch)
         if status != 0:
             if match := HOST_TROUBLE.search(tail(log, before)):
                 raise InfrastructureError(f"{argv[0]} was cut off by the host: {match[0]}")
@@ -203,7 +213,7 @@ def _note(path: Path) -> str | None:
     return (path.read_text() if path.exists() else "") or None
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove a folder that a build wrote to."""
     try:
         shutil.rmtree(folder)

@@ -25,7 +25,6 @@ BUSYBOX = Path("/bin/busybox")
 SHELL_ARCH = "x86_64"
 """The architecture that the host's busybox runs on: scenarios that are scripts need it."""
 
-MODULES = tuple(path.strip("/") for path in (guest.MODULE_PATH, guest.SITES_PATH))
 INITRAMFS = "initramfs"
 JOB = "job.json"
 FILE_LIMIT = 64 << 20
@@ -83,33 +82,36 @@ def build(
     _give(lane.given / "init", guest.init_sources())
     nolibc = f"{SRC}/{guest.NOLIBC}" if (lane.src / guest.NOLIBC).is_dir() else None
     init = ["gcc", *guest.init_arguments(arch, nolibc)]
-    _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
-    _step(init, lane, f"{PAYLOAD}/init", log, cancel)
-    if lane.make([f"M={PAYLOAD}/module", *settings, "modules"], log, cancel, LIMITS) != 0:
-        raise PayloadBroken("the stress module does not build against this kernel", f"see {log}")
+    with lane.stopwatch.step("init"):
+        _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
+        _step(init, lane, f"{PAYLOAD}/init", log, cancel)
+    with lane.stopwatch.step("module"):
+        module_words = [f"M={PAYLOAD}/module", *settings, "modules"]
+        if lane.make(module_words, log, cancel, LIMITS) != 0:
+            raise PayloadBroken(
+                "the stress module does not build against this kernel", f"see {log}"
+            )
     with cache.filling(payload_key) as folder:
-        for name in MODULES:
-            take(lane.payload, f"module/{name}", folder / name, FILE_LIMIT)
+        for module in guest.MODULES:
+            take(lane.payload, f"module/{module}", folder / module, FILE_LIMIT)
         take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
-        modules = {name: (folder / name).read_bytes() for name in MODULES}
-        init_binary = (folder / "init").read_bytes()
-        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, modules, init_binary)))
+        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, folder)))
     found = cache.find(payload_key)
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
 
 
-def _entries(arch: str, modules: Mapping[str, bytes], init: bytes) -> Iterator[Entry]:
+def _entries(arch: str, built: Path) -> Iterator[Entry]:
     for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
         yield Entry(name, stat.S_IFDIR | 0o755)
     # The kernel opens it for init before devtmpfs is there.
     yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     if arch == SHELL_ARCH:
         yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
-    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
-    for name, content in modules.items():
-        yield Entry(name, stat.S_IFREG | 0o644, content)
+    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, (built / "init").read_bytes())
+    for module in guest.MODULES:
+        yield Entry(module, stat.S_IFREG | 0o644, (built / module).read_bytes())
     for name, content in guest.scripts().items():
         yield Entry(f"{guest.SCRIPT_FOLDER.strip('/')}/{name}", stat.S_IFREG | 0o755, content)
 

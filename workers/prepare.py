@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from workers.bases import import_base
 from workers.errors import UserError
 from workers.process import Cancel
 from workers.requests import Point
+from workers.timing import Step, Stopwatch
 from workers.trees import ApplyFailure, TreeStore
 
 SOURCE_LIMITS = process.Limits(seconds=300.0)
@@ -61,6 +62,7 @@ class PrepareResult:
     base: str
     points: tuple[Point, ...]
     notes: tuple[str, ...]
+    steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,25 @@ def prepare(
     patch that does not apply is a result.
     """
     manifest = request.manifest
-    base = import_base(manifest.base, store, downloads, request.tree)
+    stopwatch = Stopwatch()
+    with stopwatch.step("import base"):
+        base = import_base(manifest.base, store, downloads, request.tree)
     cancel.check()
     tree = StoredTree(store, base.commit)
-    content = read_series(manifest, run_tool, tree=tree, repository=request.tree)
+    with stopwatch.step("read series"):
+        content = read_series(manifest, run_tool, tree=tree, repository=request.tree)
+    with stopwatch.step("commit points"):
+        points = _committed(request, content, base.commit, store, cancel)
+    return PrepareResult(base.title, points, content.notes, stopwatch.steps)
+
+
+def _committed(
+    request: PrepareRequest, content: Content, commit: str, store: TreeStore, cancel: Cancel
+) -> tuple[Point, ...]:
+    """Commit all points on top of the base at ``commit``, and keep them under the run's name."""
+    manifest = request.manifest
     adjusts = tuple(edits.load_recipe(path) for path in manifest.adjust)
-    start = base.commit
+    start = commit
     if content.base:
         start = store.commit_change(start, content.base, f"base of {manifest.title}")
     points = [_adjusted(point, adjusts, store) for point in _points(content, start, store)]
@@ -114,7 +129,7 @@ def prepare(
         chained.append(_chained(point, before))
         if point.commit is not None:
             store.keep(f"runs/{request.name}/{point.index}", point.commit)
-    return PrepareResult(base.title, tuple(chained), content.notes)
+    return tuple(chained)
 
 
 def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:

@@ -16,12 +16,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_series.run import Ran
-from workers.errors import Cancelled, InfrastructureError
+from workers.errors import Cancelled, InfrastructureError, ProgramMissing
+from workers.timing import Stopwatch
 
 PACKAGES: Mapping[str, str] = {
     "apt-cache": "apt",
@@ -29,6 +30,7 @@ PACKAGES: Mapping[str, str] = {
     "bc": "bc",
     "bwrap": "bubblewrap",
     "ccache": "ccache",
+    "cp": "coreutils",
     "dpkg-deb": "dpkg",
     "env": "coreutils",
     "flex": "flex",
@@ -39,6 +41,7 @@ PACKAGES: Mapping[str, str] = {
     "ldd": "libc-bin",
     "make": "make",
     "perf": "linux-perf",
+    "perl": "perl",
     "prlimit": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",
@@ -86,7 +89,7 @@ def which(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         package = PACKAGES.get(program, program)
-        raise InfrastructureError(
+        raise ProgramMissing(
             f"the program {program} is not there", f"install Debian's package {package}"
         )
     return path
@@ -125,6 +128,19 @@ def start(
         raise InfrastructureError(f"{argv[0]} could not be started: {error}") from error
 
 
+def detach(argv: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    """Start a process that outlives this one and its terminal; what it says goes to ``log``."""
+    with log.open("ab") as said:
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            env=dict(env),
+            start_new_session=True,
+        )
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its whole group, and wait until it is gone.
 
@@ -147,21 +163,60 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
         os.close(handle)
 
 
-def watch(process: subprocess.Popen[bytes], what: str, limits: Limits, cancel: Cancel) -> int:
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process and all that it started have used, 0 if it is gone.
+
+    Those count that live or were waited for: what proc(5) tells. A sandbox leaves without waiting
+    for what ran in it, so its account is to be read while it is there.
+    """
+    ticks = sum(int(field) for stat in _family(pid) for field in stat[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a tracer keeps a process, or any that it started, from going on."""
+    return any(stat[0] in "Tt" for stat in _family(pid))
+
+
+def _family(pid: int) -> Iterator[list[str]]:
+    """Yield what proc(5) tells, from its state on, of a process and of all that it started."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return
+    yield stat.rpartition(")")[2].split()
+    for child in children.split():
+        yield from _family(int(child))
+
+
+def watch(
+    process: subprocess.Popen[bytes],
+    what: str,
+    limits: Limits,
+    cancel: Cancel,
+    stopwatch: Stopwatch | None = None,
+) -> int:
     """Wait for a process that writes to files; kill it when its time is up or the job is cancelled.
 
     Returns its exit status. Raises InfrastructureError on the time limit, Cancelled on
-    cancellation.
+    cancellation. ``stopwatch`` is charged with its CPU time, as last seen.
     """
     deadline = time.monotonic() + limits.seconds
+    used = 0.0
     try:
         while not _ended(process, POLL_SECONDS):
+            if stopwatch is not None:
+                # What ran in it is gone a moment before the sandbox itself.
+                used = max(used, cpu_seconds(process.pid))
             cancel.check()
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{what} did not end within {limits.seconds:.0f} s")
     finally:
         # A program that ended well has its own exit status already: the signal comes too late.
         kill(process)
+        if stopwatch is not None:
+            stopwatch.charge(used)
     return process.returncode
 
 

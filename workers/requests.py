@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from workers.compiler_warnings import CompilerWarning
 from workers.kconfig import Config, Symbol
 from workers.status import Status
+from workers.tags import Remark
+from workers.timing import Step
 from workers.toolchain import Toolchain
 
 
@@ -18,7 +21,8 @@ class Point:
 
     ``chain`` is a digest over the trees of this and all earlier points: what an incremental build
     depends on. A point whose patch did not apply has a reason and neither commit nor tree.
-    ``parent`` is the point it was made from; None for the one before.
+    ``parent`` is the point it was made from; None for the one before. ``remarks`` are what checks
+    of the patch say; None where it was not checked.
     """
 
     index: int
@@ -29,6 +33,7 @@ class Point:
     chain: str | None
     reason: str | None = None
     parent: int | None = None
+    remarks: tuple[Remark, ...] | None = None
 
     @property
     def made_from(self) -> int | None:
@@ -36,6 +41,36 @@ class Point:
         if self.index == 0:
             return None
         return self.index - 1 if self.parent is None else self.parent
+
+
+class Scope(StrEnum):
+    """How much of a kernel is built."""
+
+    KERNEL = "vmlinux"
+    OBJECTS = "touched-objects"
+    """The objects of the sources that the series touches, where the whole takes too long."""
+    FOLDERS = "touched-folders"
+    """All objects in the folders of those sources."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a build is for.
+
+    ``words`` are further ones for make, ``touched`` the sources that any patch of the series
+    changes, for a scope that goes by them. Without ``boots`` there is no payload, and of the
+    products only the configuration is kept.
+    """
+
+    scope: Scope = Scope.KERNEL
+    words: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    boots: bool = True
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it adds to the key of a kernel; nothing for one that boots."""
+        return () if self == Goal() else (repr(self),)
 
 
 @dataclass(frozen=True)
@@ -56,6 +91,7 @@ class BuildRequest:
     series: str
     log: Path
     reuse: bool = True
+    goal: Goal = Goal()
 
 
 @dataclass(frozen=True)
@@ -63,7 +99,9 @@ class BuildResult:
     """How a build ended, and where its products lie.
 
     ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
-    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel. The
+    toolchain is the one that was found, with the digest of what it says of its versions;
+    ``targets`` are what make was asked for.
     """
 
     status: Status
@@ -77,3 +115,8 @@ class BuildResult:
     payload: str | None = None
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
+    config_sha256: str | None = None
+    toolchain: str = ""
+    toolchain_sha256: str | None = None
+    targets: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)

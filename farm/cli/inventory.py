@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 
 import typer
 from rich.console import Console
@@ -13,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from farm.app import App
+from farm.cli import output
 from farm.cli.submit import AsJson
-from farm.doctor import examine
-from farm.reports.results import SCHEMA
+from farm.doctor import BETTER, GOOD, MISSING, examine
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +37,7 @@ def scenarios(context: typer.Context, as_json: AsJson = False) -> None:
             }
             for one in farm.scenarios.values()
         ]
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "scenarios": listed}, indent=1) + "\n")
+        output.listing(scenarios=listed)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("scenario", "what it does", "needs", "clocks", "limit"):
@@ -60,12 +58,15 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
             {"what": one.what, "state": one.state, "found": one.found, "advice": one.advice}
             for one in findings
         ]
-        sys.stdout.write(json.dumps({"schema": SCHEMA, "findings": listed}, indent=1) + "\n")
+        output.listing(findings=listed)
     else:
-        styles = {"good": "green", "could be better": "yellow", "missing": "bold red"}
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        styles = {GOOD: "green", BETTER: "yellow", MISSING: "bold red"}
+        width = max(len(one.what) for one in findings)
+        console = Console(soft_wrap=True)
         for one in findings:
-            table.add_row(Text(one.state, style=styles[one.state]), one.what, one.found, one.advice)
-        Console().print(table)
-    if any(one.state == "missing" for one in findings):
+            state = Text(f"{one.state:<{len(BETTER)}}  ", style=styles[one.state])
+            # A command stays on one line, to be copied.
+            advice = f"  -> {one.advice}" if one.advice else ""
+            console.print(state + Text(f"{one.what:<{width}}  {one.found}{advice}"))
+    if any(one.state == MISSING for one in findings):
         raise typer.Exit(1)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``farm status``, ``farm results`` and ``farm log``: looking at runs."""
+"""``farm status``, ``results``, ``regressions``, ``log`` and ``trace``: looking at runs."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -17,11 +16,13 @@ from rich.text import Text
 from sqlalchemy import select
 
 from farm.app import App
+from farm.cli import complete, output
 from farm.cli.submit import AsJson, RunName
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
+from farm.reports import trace as traces
 from kernel_series.errors import printable
 from workers.errors import UserError
 
@@ -32,13 +33,18 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(status)
     app.command()(results)
+    app.command()(regressions)
     app.command()(log)
+    app.command()(trace)
 
 
 def status(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(help="one run; without it the newest are listed")
+        str | None,
+        typer.Argument(
+            help="one run; without it the newest are listed", autocompletion=complete.runs
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +75,7 @@ def status(
             }
             for row in rows
         ]
-        sys.stdout.write(json.dumps({"schema": documents.SCHEMA, "runs": listed}, indent=1) + "\n")
+        output.listing(runs=listed)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "submitted", "state", "verdict", "series"):
@@ -91,15 +97,50 @@ def results(context: typer.Context, run: RunName = "latest", as_json: AsJson = F
     farm: App = context.obj
     judged = farm.judged(run)
     if as_json:
-        sys.stdout.write(json.dumps(documents.document(judged), indent=1) + "\n")
+        output.write(documents.document(judged))
     else:
         Console().print(text.run(judged))
+
+
+def regressions(
+    context: typer.Context,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="one run; without it, what is open in any series", autocompletion=complete.runs
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what patches broke: in one run, or wherever no later run has shown it to be gone."""
+    farm: App = context.obj
+    if run is None:
+        found = list(farm.open_regressions())
+    else:
+        judged = farm.judged(run)
+        found = [(judged.run, one) for one in judged.assessment.regressions]
+    if as_json:
+        listed = [
+            {"run": of.id, "series": of.title, **documents.regression(one)} for of, one in found
+        ]
+        output.listing(regressions=listed)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "point", "patch", "what", "kind", "state", "sure"):
+        table.add_column(name, no_wrap=name in ("run", "point"))
+    for of, one in found:
+        subject = text.one_line(of.points[one.first_bad].subject)
+        what = text.foreign(one.title, text.STYLES["FAIL"])
+        sure = f"{one.confidence:.2f}"
+        table.add_row(of.id, str(one.first_bad), subject, what, one.kind, one.state, sure)
+    Console().print(table if found else "no regressions")
 
 
 def log(
     context: typer.Context,
     run: RunName = "latest",
     job: Annotated[int | None, typer.Argument(help="a job's number, as the list shows it")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List a run's jobs with all their attempts, or print what one job wrote."""
     farm: App = context.obj
@@ -111,7 +152,10 @@ def log(
         numbers = [one.id for one in jobs]
         attempts = list(session.scalars(select(AttemptRow).where(AttemptRow.job_id.in_(numbers))))
     if job is None:
-        _list(jobs, attempts)
+        if as_json:
+            _write(row.id, jobs, attempts)
+        else:
+            _list(jobs, attempts)
         return
     if job not in numbers:
         raise UserError(f"run {row.id} has no job {job}", "farm log lists them")
@@ -124,11 +168,51 @@ def log(
         for build in judged.builds
         if build.log and not folders and build.id == spec.get("build")
     ]
+    if as_json:
+        files = [{"path": str(path), "text": path.read_text(errors="replace")} for path in found]
+        output.listing(run=row.id, job=job, files=files)
+        return
     for path in found:
         sys.stdout.write(f"==> {path} <==\n")
         # Whatever a guest wrote must not command this terminal.
         for line in path.read_text(errors="replace").split("\n"):
             sys.stdout.write(printable(line.expandtabs()) + "\n")
+
+
+def trace(context: typer.Context, run: RunName = "latest") -> None:
+    """Print where a run's time went, as JSON that https://ui.perfetto.dev opens."""
+    farm: App = context.obj
+    judged = farm.judged(run).run
+    document = traces.document(judged, farm.attempts(judged.id))
+    output.write(document)
+
+
+def _write(run: str, jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
+    listed = [
+        {
+            "job": job.id,
+            "kind": job.kind,
+            "what": _what(job),
+            "state": job.state,
+            "attempts": [
+                {
+                    "started": one.started,
+                    "ended": one.ended,
+                    "holder": one.holder,
+                    "outcome": one.outcome,
+                    "reason": one.reason,
+                }
+                for one in attempts
+                if one.job_id == job.id
+            ],
+        }
+        for job in jobs
+    ]
+    output.listing(run=run, jobs=listed)
+
+
+def _what(job: JobRow) -> str:
+    return job.lane or ", ".join(job.spec.get("tests", ()))
 
 
 def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
@@ -139,6 +223,7 @@ def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
         tries = [one for one in attempts if one.job_id == job.id]
         took = sum((one.ended or one.started) - one.started for one in tries)
         said = text.foreign("; ".join(one.reason for one in tries if one.reason))
-        what = job.lane or ", ".join(job.spec.get("tests", ()))
-        table.add_row(str(job.id), job.kind, what, job.state, str(job.tries), f"{took:.0f}", said)
+        table.add_row(
+            str(job.id), job.kind, _what(job), job.state, str(job.tries), f"{took:.0f}", said
+        )
     Console().print(table)

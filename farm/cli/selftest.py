@@ -12,6 +12,7 @@ import typer
 from farm import planner
 from farm import selftest as canaries
 from farm.app import LAB, App
+from farm.cli import complete
 from farm.cli.submit import (
     Arches,
     AsJson,
@@ -28,7 +29,11 @@ from farm.cli.submit import (
 SERIES = canaries.SHIPPED / "jump-optimization"
 
 Names = Annotated[
-    list[str] | None, typer.Argument(help="shipped canaries by name, files or folders; else all")
+    list[str] | None,
+    typer.Argument(
+        help="shipped canaries by name, files or folders; else all",
+        autocompletion=complete.canaries,
+    ),
 ]
 On = Annotated[Path, typer.Option("--series", help="the series on whose last point to plant")]
 
@@ -65,6 +70,7 @@ def selftest(
         wanted |= set(request.scenarios)
     request = replace(
         request,
+        cells=tuple(cell for cell in request.cells if cell.boots),
         canaries=planted,
         scenarios=planner.known_scenarios(sorted(wanted), farm.scenarios),
         features=tuple(replace(feature, introduced_by=0) for feature in request.features),

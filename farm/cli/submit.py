@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,31 +19,58 @@ from rich.console import Console
 
 from farm import planner, selftest
 from farm.app import LAB, App
-from farm.cli import live
-from farm.dispatch.local import LocalDispatcher
+from farm.cli import complete, live, output
 from farm.planner import Flags
 from farm.reports import results, text
+from farm.schedule import STOPPED
 from kernel_series import manifest as manifests
+from kernel_series.files import is_folder
 from kernel_series.manifest import Manifest
-from workers.errors import UserError
+from workers import process
+from workers.errors import InfrastructureError, ProgramMissing, UserError
 
 EXIT = {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3}
 INTERRUPTED = 130
 
-Series = Annotated[Path, typer.Argument(help="a series.yml, or a folder that holds one")]
+Series = Annotated[
+    Path,
+    typer.Argument(help="a series.yml, or a folder that holds one", autocompletion=complete.series),
+]
 Tree = Annotated[Path | None, typer.Option(help="a git repository to take the base from")]
-Profile = Annotated[str, typer.Option(help="how much is run: quick or full")]
-Lab = Annotated[str, typer.Option(help="the lab whose nodes are used")]
-Arches = Annotated[list[str] | None, typer.Option("--arch", help="only this architecture")]
-Configs = Annotated[list[str] | None, typer.Option("--config", help="only this config")]
-Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node")]
-Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="only this scenario")]
+Profile = Annotated[
+    str,
+    typer.Option(help="how much is run: quick or full", autocompletion=complete.profile_names),
+]
+Lab = Annotated[
+    str, typer.Option(help="the lab whose nodes are used", autocompletion=complete.labs)
+]
+Arches = Annotated[
+    list[str] | None,
+    typer.Option("--arch", help="only this architecture", autocompletion=complete.arches),
+]
+Configs = Annotated[
+    list[str] | None,
+    typer.Option("--config", help="only this config", autocompletion=complete.configs),
+]
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", help="only this node", autocompletion=complete.nodes)
+]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option("--scenario", help="only this scenario", autocompletion=complete.scenarios),
+]
 Plants = Annotated[
     list[str] | None, typer.Option("--plant", help="CANARY@K: plant a fault on top of point K")
 ]
 Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
 NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
-RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
+Detach = Annotated[bool, typer.Option("--detach", help="go on in the background; prints the run")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        help="a run's id, a unique prefix of it, or latest", autocompletion=complete.runs
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="results as one JSON document at the end")]
 
 
@@ -67,12 +94,13 @@ def submit(
     plant: Plants = None,
     reuse: Reuse = True,
     no_sandbox: NoSandbox = False,
+    detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
     """Build and boot every patch of a series, and say which one broke what.
 
     Exit status: 0 pass, 1 regression, 2 bad input, 3 inconclusive. Ctrl-C leaves a run that
-    `farm resume` finishes.
+    `farm resume` finishes; with --detach it goes on without a terminal, and `farm watch` shows it.
     """
     farm: App = context.obj
     found = load(series)
@@ -82,13 +110,39 @@ def submit(
     # A patch that can't be read is bad input: nobody needs a run to learn that.
     planner.subjects(found, request.tree)
     run = farm.submit(found, request)
-    raise typer.Exit(work(farm, run, as_json))
+    if detach:
+        _detach(farm, run, as_json)
+    else:
+        raise typer.Exit(work(farm, run, as_json))
 
 
 def resume(context: typer.Context, run: RunName = "latest", as_json: AsJson = False) -> None:
     """Go on with a run that was interrupted."""
     farm: App = context.obj
-    raise typer.Exit(work(farm, farm.judged(run).run.id, as_json))
+    found = farm.judged(run).run
+    if found.state == STOPPED:
+        raise UserError(
+            f"run {found.id} was cancelled and stays so",
+            "submit the series again: what was built and seen is used again",
+        )
+    raise typer.Exit(work(farm, found.id, as_json))
+
+
+def _detach(farm: App, run: str, as_json: bool) -> None:
+    """Have a process of its own work the run off, in a session that no terminal ends."""
+    # Opened here too, so that what this machine lacks is said to whoever asked.
+    farm.dispatcher(run)
+    folder = farm.settings.runs / run
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "farm.log"
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    words = [sys.executable, "-P", "-m", "farm", "resume", run]
+    process.detach(words, log, {**os.environ, "PYTHONPATH": path})
+    if as_json:
+        output.listing(run=run, log=str(log))
+    else:
+        sys.stdout.write(f"{run}\n")
 
 
 def plan(
@@ -111,18 +165,18 @@ def plan(
     subjects = planner.subjects(found, request.tree)
     document = results.plan(found, request, data, subjects)
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+        output.write(document)
     else:
         Console().print(text.plan(document))
 
 
 def load(series: Path) -> Manifest:
     """Read the manifest that a path names: a file, or a folder with a series.yml in it."""
-    return manifests.load(series / "series.yml" if series.is_dir() else series)
+    return manifests.load(series / "series.yml" if is_folder(series) else series)
 
 
 def _checked(tree: Path | None) -> Path | None:
-    if tree is not None and not tree.is_dir():
+    if tree is not None and not is_folder(tree):
         raise UserError(f"--tree {tree}: there is no such folder", "name a clone of the kernel")
     return tree
 
@@ -147,36 +201,56 @@ def flags_of(
 
 
 def work(farm: App, run: str, as_json: bool) -> int:
-    """Work a run off with its progress on the screen; returns the exit status."""
+    """Work a run off with its progress on the screen; returns the exit status.
+
+    Raises InfrastructureError where the farm itself could not go on; the run can.
+    """
     console = Console(stderr=as_json)
-    dispatcher = farm.dispatcher(run)
-    with _stopping(dispatcher) as interrupted, live.progress(farm, run, console):
-        dispatcher.take_over()
-        dispatcher.drain()
+    try:
+        dispatcher = farm.dispatcher(run)
+
+        def stop() -> None:
+            dispatcher.stop("interrupted")
+
+        with stopping(stop) as interrupted, live.progress(farm, run, console):
+            dispatcher.take_over()
+            dispatcher.drain()
+    except ProgramMissing:
+        raise
+    except (InfrastructureError, OSError) as error:
+        said = error.message if isinstance(error, InfrastructureError) else str(error)
+        raise InfrastructureError(
+            said, f"once that is mended, farm resume {run} goes on"
+        ) from error
     if interrupted:
         console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
         return INTERRUPTED
+    return report(farm, run, console, as_json)
+
+
+def report(farm: App, run: str, console: Console, as_json: bool) -> int:
+    """Show what a run that has ended came to; returns the exit status."""
     judged = farm.judged(run)
     if judged.refused is not None:
         raise UserError(judged.refused)
     if as_json:
-        sys.stdout.write(json.dumps(results.document(judged), indent=1) + "\n")
+        output.write(results.document(judged))
     else:
         console.print(text.run(judged))
-    return EXIT[judged.verdict or "INCONCLUSIVE"]
+    return EXIT[judged.outcome]
 
 
 @contextmanager
-def _stopping(dispatcher: LocalDispatcher) -> Iterator[list[int]]:
+def stopping(stop: Callable[[], None]) -> Iterator[list[int]]:
     """Turn Ctrl-C and a polite kill into an orderly stop; yields the signals that came."""
     came = list[int]()
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        # Outside the handler: the lock it takes may be held by the very code that was interrupted.
-        threading.Thread(target=dispatcher.stop, args=("interrupted",)).start()
+        # Outside the handler: a lock it takes may be held by the very code that was interrupted.
+        threading.Thread(target=stop).start()
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came
     finally:

@@ -8,15 +8,16 @@ there for the next one. Time is the database's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from farm.db.database import database_now
-from farm.db.models import AttemptRow, JobRow, SlotRow
+from farm.db.models import AttemptRow, JobRow, RunRow, SlotRow
+from workers.timing import Step
 
 READY, WAITING, RUNNING, DONE, FAILED, CANCELLED = (
     "ready",
@@ -28,6 +29,9 @@ READY, WAITING, RUNNING, DONE, FAILED, CANCELLED = (
 )
 
 UNFINISHED = (READY, WAITING, RUNNING)
+
+LEASE_SECONDS = 30.0
+"""How long a job belongs to its holder, or a run to who works on it, without a word of them."""
 
 MOST_TRIES = 3
 """Tries at a job that infrastructure or a lost worker ended; then it is given up."""
@@ -85,6 +89,36 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     return Claim(job.id, run, job.kind, job.spec, job.lane, job.fence, job.tries, job.priority)
 
 
+def take(
+    session: Session, run: str, kind: str, slot: str, holder: str, lease: float
+) -> Claim | None:
+    """Claim a slot for something that no run asks for, as a job of a run; None when none is free.
+
+    Nobody tries it again when its holder is lost.
+    """
+    take_back(session)
+    used = select(func.count()).where(JobRow.state == RUNNING, JobRow.slot == slot)
+    if (session.scalar(used) or 0) >= session.get_one(SlotRow, slot).capacity:
+        return None
+    now = session.scalar(select(database_now())) or 0.0
+    job = JobRow(
+        run_id=run,
+        kind=kind,
+        state=RUNNING,
+        slot=slot,
+        priority=0,
+        spec={},
+        holder=holder,
+        fence=1,
+        lease_until=now + lease,
+        tries=MOST_TRIES + 1,  # beyond the last one, whatever ends it
+    )
+    session.add(job)
+    session.flush()
+    session.add(AttemptRow(job_id=job.id, fence=job.fence, holder=holder, started=now))
+    return Claim(job.id, run, kind, {}, None, job.fence, job.tries, job.priority)
+
+
 def is_moving(session: Session, run: str) -> bool:
     """Whether a job of the run is being done, or waits only for a slot."""
     moving = select(JobRow.id).where(JobRow.run_id == run, JobRow.state.in_((READY, RUNNING)))
@@ -111,17 +145,21 @@ def finish(session: Session, claim: Claim, state: str, reason: str | None = None
     return job
 
 
+def record(session: Session, claim: Claim, steps: Sequence[Step]) -> None:
+    """Write down the steps of a claimed job, for traces."""
+    attempt = session.get_one(AttemptRow, (claim.job, claim.fence))
+    attempt.steps = [asdict(step) for step in steps]
+
+
 def give_back(session: Session, claim: Claim, outcome: str, reason: str) -> bool:
     """Return a job that could not be done; True when it will be tried again.
 
     After the last try it is failed, and the reason stands with its attempts.
     """
-    again = claim.tries < MOST_TRIES
-    job = finish(session, claim, READY if again else FAILED, reason)
-    attempt = session.get_one(AttemptRow, (claim.job, claim.fence))
-    attempt.outcome = outcome
-    job.holder = job.lease_until = None
-    return again
+    job = finish(session, claim, FAILED, reason)
+    session.get_one(AttemptRow, (claim.job, claim.fence)).outcome = outcome
+    _put_back(session, job)
+    return job.state == READY
 
 
 def release(session: Session, claim: Claim, reason: str) -> None:
@@ -132,23 +170,52 @@ def release(session: Session, claim: Claim, reason: str) -> None:
     job = finish(session, claim, READY, reason)
     session.get_one(AttemptRow, (claim.job, claim.fence)).outcome = CANCELLED
     job.tries -= 1
-    job.holder = job.lease_until = None
+    _put_back(session, job)
 
 
-def take_back(session: Session, holders: tuple[str, ...] = ()) -> int:
-    """Free the jobs whose lease ended, or whose holder is known to be dead; returns how many."""
+def take_back(session: Session, dead: tuple[str, ...] = ()) -> int:
+    """Free the jobs whose lease ended, or whose holder is known to be dead; returns how many.
+
+    A holder that was killed uses up no try of what it held: who takes its jobs over is a person
+    that goes on with a run, or the next farm on its host, and not the same worker again and again.
+    """
     ended = JobRow.lease_until < database_now()
-    if holders:
-        ended = ended | JobRow.holder.in_(holders)
+    if dead:
+        ended = ended | JobRow.holder.in_(dead)
     jobs = session.scalars(select(JobRow).where(JobRow.state == RUNNING, ended)).all()
     for job in jobs:
-        _end_attempt(session, job, "lost", "its worker stopped renewing the lease")
+        killed = job.holder in dead
+        reason = "its worker was killed" if killed else "its worker stopped renewing the lease"
+        _end_attempt(session, job, "lost", reason)
+        job.tries -= killed
         # The fence moves on with the state, so a worker that was only slow writes nothing.
-        job.state = READY if job.tries < MOST_TRIES else FAILED
         job.fence += 1
-        job.holder = job.lease_until = None
+        _put_back(session, job)
     session.flush()
     return len(jobs)
+
+
+def cancel(session: Session, run: str) -> None:
+    """Take what nobody has begun out of a run; who holds a job of it learns that from the run."""
+    begun = (JobRow.run_id == run, JobRow.state.in_((READY, WAITING)))
+    session.execute(update(JobRow).where(*begun).values(state=CANCELLED))
+
+
+def holders(session: Session, run: str | None = None) -> tuple[str, ...]:
+    """Return who holds a job, of one run or of any."""
+    held = select(JobRow.holder).where(JobRow.state == RUNNING).distinct()
+    if run is not None:
+        held = held.where(JobRow.run_id == run)
+    return tuple(one for one in session.scalars(held) if one is not None)
+
+
+def _put_back(session: Session, job: JobRow) -> None:
+    """Free a job that was not done: for another try while there are some, and a run to go on."""
+    job.holder = job.lease_until = None
+    if session.get_one(RunRow, job.run_id).state == CANCELLED:
+        job.state = CANCELLED
+    else:
+        job.state = READY if job.tries < MOST_TRIES else FAILED
 
 
 def _end_attempt(session: Session, job: JobRow, outcome: str, reason: str | None) -> None:

@@ -13,19 +13,24 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
+from farm.settings import make_folder
+from workers.cache import locked
 from workers.errors import InfrastructureError, UserError
-from workers.trees import locked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one; transactions last milliseconds."""
+
+
+NOT_OURS = (DatabaseError, OperationalError)
+"""A file that is damaged, a disk that is full. Their subclasses say that a statement is wrong."""
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 (named like the SQL functions beside it)
@@ -49,24 +54,44 @@ class Database:
     """An open database whose schema is the one this program knows."""
 
     def __init__(self, url: str) -> None:
+        """Open the database at ``url``, made when it is not there yet.
+
+        Raises UserError where no database can be, or where a newer farm made it, and
+        InfrastructureError for one that can't be read.
+        """
+        self.place = make_url(url).render_as_string(hide_password=True)
         self.engine = _engine(url)
         try:
             _make_folder(url)
             _migrate(self.engine, url)
-        except (DatabaseError, OSError) as error:
+        except DatabaseError as error:
             self.close()
-            place = make_url(url).render_as_string(hide_password=True)
-            reason = error.orig if isinstance(error, DatabaseError) else error
-            raise InfrastructureError(f"the database {place} can't be opened: {reason}") from error
+            raise self._trouble(error, "can't be opened") from error
+        except UserError:
+            self.close()
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Yield a session whose changes are all made at the end, or none of them.
 
-        A SQLite transaction takes the write lock at its start: what it reads stays true.
+        A SQLite transaction takes the write lock at its start: what it reads stays true. Raises
+        InfrastructureError, and changes nothing, when the database can't be read or written.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except DatabaseError as error:
+            if type(error) not in NOT_OURS:
+                raise
+            raise self._trouble(error, "can't be used") from error
+
+    def _trouble(self, error: DatabaseError, what: str) -> InfrastructureError:
+        """Return what the user is told: it is either the place that is full, or the file broken."""
+        hint = "without this file the farm knows of no earlier run: move it away to begin anew"
+        if isinstance(error, OperationalError):
+            hint = "nothing is lost: mend that and call it again"
+        return InfrastructureError(f"the database {self.place} {what}: {error.orig}", hint)
 
     def close(self) -> None:
         """Close all connections."""
@@ -101,7 +126,7 @@ def _engine(url: str) -> Engine:
 def _make_folder(url: str) -> None:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(parsed.database).parent)
 
 
 def _migrate(engine: Engine, url: str) -> None:

@@ -16,7 +16,10 @@ class Base(DeclarativeBase):
 
 
 class RunRow(Base):
-    """One submission. ``request`` is what was asked for, as the planner reads it."""
+    """One submission. ``request`` is what was asked for, as the planner reads it.
+
+    ``alive_until``: as long as somebody works on the run, this is put off again and again.
+    """
 
     __tablename__ = "runs"
 
@@ -30,12 +33,13 @@ class RunRow(Base):
     reason: Mapped[str | None]
     created: Mapped[float]
     finished: Mapped[float | None]
+    alive_until: Mapped[float | None]
     points: Mapped[list[PointRow]] = relationship(order_by="PointRow.index")
     builds: Mapped[list[BuildRow]] = relationship(order_by="BuildRow.id")
 
 
 class PointRow(Base):
-    """One place in a run's series."""
+    """One place in a run's series. ``remarks`` are Remarks, None when it was not checked."""
 
     __tablename__ = "points"
 
@@ -48,6 +52,7 @@ class PointRow(Base):
     chain: Mapped[str | None]
     reason: Mapped[str | None]
     parent: Mapped[int | None]
+    remarks: Mapped[list[Any] | None]
 
 
 class BuildRow(Base):
@@ -126,7 +131,7 @@ class JobRow(Base):
 
 
 class AttemptRow(Base):
-    """One try at a job; all are kept."""
+    """One try at a job; all are kept. ``steps`` are Steps, where its stage came to an end."""
 
     __tablename__ = "attempts"
 
@@ -137,6 +142,7 @@ class AttemptRow(Base):
     ended: Mapped[float | None]
     outcome: Mapped[str | None]
     reason: Mapped[str | None]
+    steps: Mapped[list[Any] | None]
 
 
 class SlotRow(Base):

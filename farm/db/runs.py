@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from farm.db.claims import UNFINISHED
-from farm.db.models import BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
+from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
 from farm.planner import Request
-from farm.records import Build, Cell, Observation, Run, Test
+from farm.records import Attempt, Build, Cell, Observation, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
+from workers.tags import Remark
+from workers.timing import Step
 
 REQUEST = TypeAdapter(Request)
 BUILD = TypeAdapter(BuildResult)
 OBSERVATION = TypeAdapter(Observation)
+REMARKS = TypeAdapter(tuple[Remark, ...])
+STEPS = TypeAdapter(tuple[Step, ...])
 
 LATEST = "latest"
 
@@ -41,7 +45,7 @@ def find_run(session: Session, name: str) -> RunRow:
         return found[0]
     recent = [row.id for row in session.scalars(newest.limit(5))]
     if found:
-        raise UserError(f"run {name!r} is not unique", "give more of the id")
+        raise UserError(f"run {name!r} is not unique", f"the newest: {', '.join(recent)}")
     hint = f"the newest: {', '.join(recent)}" if recent else "there is no run yet"
     raise UserError(f"there is no run {name!r}", hint)
 
@@ -49,7 +53,9 @@ def find_run(session: Session, name: str) -> RunRow:
 def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     """Return all that is known of a run."""
     request = REQUEST.validate_python(row.request)
+    sources = _sources(session, row.id)
     pending = pending_tests(session, row.id)
+    cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
         title=row.title,
@@ -61,9 +67,50 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(session, build, pending) for build in row.builds),
+        builds=tuple(_build(one, cells, sources, pending) for one in _builds(session, row.id)),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
+    )
+
+
+def _builds(session: Session, run: str) -> list[BuildRow]:
+    """Return the builds of a run, all that hangs on them read in a few queries."""
+    builds = select(BuildRow).where(BuildRow.run_id == run).order_by(BuildRow.id)
+    tests = selectinload(BuildRow.tests).selectinload(TestRow.observations)
+    return list(session.scalars(builds.options(tests)))
+
+
+def _sources(session: Session, run: str) -> dict[str, TestRow]:
+    """Return the tests, of this run or others, that tests of a run inherit from."""
+    wanted = select(TestRow.inherited_from).where(TestRow.run_id == run)
+    found = select(TestRow).where(TestRow.id.in_(wanted))
+    tests = session.scalars(found.options(selectinload(TestRow.observations)))
+    return {test.id: test for test in tests}
+
+
+def load_attempts(session: Session, row: RunRow) -> tuple[Attempt, ...]:
+    """Return all tries at the jobs of a run, in the order in which they began."""
+    tries = (
+        select(JobRow, AttemptRow)
+        .join(AttemptRow, JobRow.id == AttemptRow.job_id)
+        .where(JobRow.run_id == row.id)
+        .order_by(AttemptRow.started, AttemptRow.job_id)
+    )
+    return tuple(
+        Attempt(
+            job=job.id,
+            kind=job.kind,
+            slot=job.slot,
+            holder=tried.holder,
+            started=tried.started,
+            ended=tried.ended,
+            outcome=tried.outcome,
+            reason=tried.reason,
+            build=job.spec.get("build"),
+            tests=tuple(job.spec.get("tests", ())),
+            steps=STEPS.validate_python(tried.steps or ()),
+        )
+        for job, tried in session.execute(tries)
     )
 
 
@@ -87,22 +134,29 @@ def _point(row: PointRow) -> Point:
         row.chain,
         row.reason,
         row.parent,
+        None if row.remarks is None else REMARKS.validate_python(row.remarks),
     )
 
 
-def _build(session: Session, row: BuildRow, pending: frozenset[str]) -> Build:
+def _build(
+    row: BuildRow,
+    cells: Mapping[str, Cell],
+    sources: Mapping[str, TestRow],
+    pending: frozenset[str],
+) -> Build:
+    cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
         id=row.id,
         point=row.point,
-        cell=Cell(row.arch, row.config, row.toolchain),
+        cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
-        tests=tuple(_test(session, test, pending) for test in row.tests),
+        tests=tuple(_test(test, sources, pending) for test in row.tests),
     )
 
 
-def _test(session: Session, row: TestRow, pending: frozenset[str]) -> Test:
-    source = row if row.inherited_from is None else session.get_one(TestRow, row.inherited_from)
+def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str]) -> Test:
+    source = row if row.inherited_from is None else sources[row.inherited_from]
     own = row.observations if source is not row else []
     return Test(
         id=row.id,

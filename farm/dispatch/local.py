@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from farm.db import claims
-from farm.db.claims import Claim, LostClaim
-from farm.db.database import Database
-from farm.db.models import JobRow, RunRow, SlotRow
+from farm.db.claims import LEASE_SECONDS, Claim, LostClaim
+from farm.db.database import Database, database_now
+from farm.db.models import RunRow, SlotRow
+from farm.dispatch.bell import Bell
+from farm.dispatch.leases import Leases
 from farm.runner import Worker
-from farm.schedule import FINISHED, STOPPED, advance
+from farm.schedule import ENDED, STOPPED, advance
+from workers.errors import InfrastructureError
 from workers.process import Cancel
 
-LEASE_SECONDS = 30.0
-RENEW_SECONDS = 5.0
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 1.0
+"""Between two looks of an idle worker at what other processes did; this one's own rings a bell."""
 
 
 def holder_name() -> str:
@@ -38,6 +39,11 @@ def holder_is_dead(holder: str) -> bool:
     node, _, rest = holder.partition(":")
     pid, _, started = rest.partition(":")
     return node == os.uname().nodename and _start_time(int(pid)) != started
+
+
+def take_back_from_the_dead(session: Session) -> None:
+    """Free what processes of this host held that are there no more."""
+    claims.take_back(session, tuple(one for one in claims.holders(session) if holder_is_dead(one)))
 
 
 def _start_time(pid: int) -> str:
@@ -60,48 +66,55 @@ class LocalDispatcher:
         self._run = run
         self._holder = holder_name()
         self._stop = Cancel()
-        # By job and fence: after a lost lease another thread may have the same job.
-        self._held = dict[tuple[int, int], tuple[Claim, Cancel]]()
-        self._lock = threading.Lock()
+        self._bell = Bell()
+        self._leases = Leases(worker.database)
         self._trouble: BaseException | None = None
 
     def take_over(self) -> None:
         """Free what dead processes of this host held, and queue what the run needs."""
         with self._database.transaction() as session:
-            holders = session.scalars(
-                select(JobRow.holder).where(JobRow.state == claims.RUNNING).distinct()
-            )
-            dead = tuple(one for one in holders if one is not None and holder_is_dead(one))
-            claims.take_back(session, dead)
-            advance(session, session.get_one(RunRow, self._run), self._worker.host)
+            take_back_from_the_dead(session)
+            self._worker.tidy(session, self._run)
+            row = session.get_one(RunRow, self._run)
+            advance(session, row, self._worker.host)
 
     def drain(self) -> None:
-        """Work until the run is finished or ``stop`` is called.
+        """Work until the run has ended or ``stop`` is called.
 
         Raises what broke a worker thread.
         """
         with self._database.transaction() as session:
             threads = sum(session.scalars(select(SlotRow.capacity)))
-        keeper = threading.Thread(target=self._renew, name="leases", daemon=True)
         workers = [
             threading.Thread(target=self._guarded_work, name=f"worker-{number}")
             for number in range(threads)
         ]
-        for thread in [keeper, *workers]:
-            thread.start()
-        for thread in workers:
-            thread.join()
-        self._stop.request("done")
-        keeper.join()
+        with self._leases.kept(self._look):
+            for thread in workers:
+                thread.start()
+            for thread in workers:
+                thread.join()
         if self._trouble is not None:
             raise self._trouble
 
     def stop(self, reason: str) -> None:
         """Stop all jobs; they are given back, and ``farm resume`` goes on with them."""
         self._stop.request(reason)
-        with self._lock:
-            for _, cancel in self._held.values():
-                cancel.request(reason)
+        self._bell.ring()
+        self._leases.stop(reason)
+
+    def _look(self) -> None:
+        """Say that somebody works on the run, and see whether it was cancelled meanwhile."""
+        try:
+            with self._database.transaction() as session:
+                row = session.get_one(RunRow, self._run)
+                row.alive_until = session.scalar(select(database_now() + LEASE_SECONDS))
+                cancelled = row.state == STOPPED
+        except InfrastructureError:
+            # Busy or out of reach: what that means for the jobs is the leases' to say.
+            return
+        if cancelled:
+            self.stop("the run was cancelled")
 
     def _guarded_work(self) -> None:
         try:
@@ -112,51 +125,26 @@ class LocalDispatcher:
 
     def _work(self) -> None:
         while not self._stop.wait(0):
+            heard = self._bell.rings
             with self._database.transaction() as session:
                 row = session.get_one(RunRow, self._run)
-                if row.state in (FINISHED, STOPPED):
+                if row.state in ENDED:
                     return
                 claim = claims.claim_next(session, self._run, self._holder, LEASE_SECONDS)
                 if claim is None and not claims.is_moving(session, self._run):
                     # A job whose lease ran out too often failed without anybody to go on from it.
                     advance(session, row, self._worker.host)
             if claim is None:
-                self._stop.wait(IDLE_SECONDS)
+                self._bell.wait(heard, IDLE_SECONDS)
                 continue
             self._execute(claim)
+            self._bell.ring()
 
     def _execute(self, claim: Claim) -> None:
-        cancel = Cancel()
-        with self._lock:
-            self._held[claim.job, claim.fence] = (claim, cancel)
-        if self._stop.wait(0):
-            cancel.request(self._stop.reason)
-        try:
-            self._worker.execute(claim, cancel)
-        except LostClaim:
-            return
-        finally:
-            with self._lock:
-                del self._held[claim.job, claim.fence]
-
-    def _renew(self) -> None:
-        """Prolong the leases of running jobs.
-
-        A job whose lease can't be kept is stopped in time.
-        """
-        renewed = dict[tuple[int, int], float]()
-        while not self._stop.wait(RENEW_SECONDS):
-            with self._lock:
-                held = list(self._held.values())
-            now = time.monotonic()
-            for claim, cancel in held:
-                since = now - renewed.setdefault((claim.job, claim.fence), now)
-                try:
-                    with self._database.transaction() as session:
-                        kept = claims.renew(session, claim, LEASE_SECONDS)
-                except OperationalError:
-                    kept = since < LEASE_SECONDS - 2 * RENEW_SECONDS
-                else:
-                    renewed[claim.job, claim.fence] = now
-                if not kept:
-                    cancel.request("the lease was lost")
+        with self._leases.holding(claim) as cancel:
+            if self._stop.wait(0):
+                cancel.request(self._stop.reason)
+            try:
+                self._worker.execute(claim, cancel)
+            except LostClaim:
+                return

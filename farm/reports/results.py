@@ -12,6 +12,7 @@ from farm.app import Judged
 from farm.planner import Data, Request
 from farm.records import Build, Purpose, Run, Test
 from farm.verdicts.judge import Judgement
+from farm.verdicts.regressions import Regression
 from kernel_series.manifest import Manifest
 from workers.requests import Point
 from workers.status import Status
@@ -29,7 +30,7 @@ def document(judged: Judged) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": run.id,
         "state": run.state,
-        "verdict": judged.verdict or assessment.verdict.value,
+        "verdict": judged.outcome,
         "reason": judged.reason or assessment.reason,
         "series": {
             "title": run.title,
@@ -39,23 +40,25 @@ def document(judged: Judged) -> dict[str, Any]:
         },
         "sandboxed": run.sandboxed,
         "points": [_point(run, point, assessment.judgements) for point in run.points],
-        "regressions": [
-            {
-                "id": one.id,
-                "state": one.state.value,
-                "kind": one.kind.value,
-                "title": one.title,
-                "case": one.case,
-                "where": [asdict(where) for where in one.where],
-                "tests": list(one.tests),
-                "issue": one.issue,
-                "first_bad": one.first_bad,
-                "confidence": one.confidence,
-                "introduced": one.introduced,
-            }
-            for one in assessment.regressions
-        ],
+        "regressions": [regression(one) for one in assessment.regressions],
         "not_tested": [{"what": what, "why": why} for what, why in not_tested(judged)],
+    }
+
+
+def regression(one: Regression) -> dict[str, Any]:
+    """Return one regression."""
+    return {
+        "id": one.id,
+        "state": one.state.value,
+        "kind": one.kind.value,
+        "title": one.title,
+        "case": one.case,
+        "where": [asdict(where) for where in one.where],
+        "tests": list(one.tests),
+        "issue": one.issue,
+        "first_bad": one.first_bad,
+        "confidence": one.confidence,
+        "introduced": one.introduced,
     }
 
 
@@ -116,6 +119,7 @@ def _point(run: Run, point: Point, judgements: Mapping[str, Judgement]) -> dict[
         "commit": point.commit,
         "tree": point.tree,
         "apply": {"status": apply_status(run, point).value, "reason": point.reason},
+        "checks": None if point.remarks is None else [asdict(one) for one in point.remarks],
         "builds": [_build(run, build, judgements) for build in builds],
     }
 
@@ -125,7 +129,11 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
     return {
         "arch": build.cell.arch,
         "config": build.cell.config,
-        "toolchain": build.cell.toolchain,
+        "toolchain": (result.toolchain if result else "") or build.cell.toolchain,
+        "toolchain_sha256": result.toolchain_sha256 if result else None,
+        "config_sha256": result.config_sha256 if result else None,
+        "boots": build.cell.boots,
+        "targets": list(result.targets) if result else [],
         "status": (result.status if result else Status.MISS).value,
         "reason": result.reason if result else "not built",
         "seconds": round(result.seconds, 3) if result else 0.0,
@@ -143,6 +151,8 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
 
 def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
     first = test.observations[0] if test.observations else None
+    setup = first.setup if first else None
+    played = {one.name: one for one in setup.scenarios} if setup else {}
     return {
         "id": test.id,
         "scenario": test.scenario,
@@ -155,6 +165,10 @@ def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
         "inherited_from": test.inherited_from,
         "attempts": sum(seen.purpose is not Purpose.CONTROL for seen in test.observations),
         "seed": test.seed,
+        "machine": setup.model if setup else None,
+        "icount_shift": setup.icount_shift if setup else None,
+        "parameters": dict(played[test.scenario].parameters) if played else {},
+        "boot": list(played),
         "cases": [
             {"name": case.name, "status": case.status.value, "reason": case.reason}
             for case in verdict.cases
@@ -184,7 +198,7 @@ def plan(
         "scenarios": list(request.scenarios),
         "clocks": [clock.value for clock in data.profile.clocks],
         "builds": len(request.cells) * (len(subjects) + 1),
-        "boots": len(request.cells)
+        "boots": sum(cell.boots for cell in request.cells)
         * (len(subjects) + 1)
         * len(data.profile.clocks)
         * len(request.nodes),

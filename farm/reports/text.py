@@ -19,10 +19,17 @@ from farm import selftest
 from farm.app import Judged
 from farm.records import Build, Cell, Run, Test
 from farm.reports import results
+from farm.schedule import FINISHED
 from farm.verdicts.judge import Judgement
 from kernel_series.errors import printable
 from stress.scenario import Clock
 from workers.status import Status
+
+ABREAST = 2
+"""Cells side by side in a table of points."""
+
+MOST_REMARKS = 5
+"""Remarks on a patch that are shown; all are in the JSON document."""
 
 STYLES: Mapping[str, str] = {
     "PASS": "green",
@@ -46,17 +53,20 @@ def run(judged: Judged) -> RenderableType:
         return _canaries(judged, judged.canaries)
     found, assessment = judged.run, judged.assessment
     parts: list[RenderableType] = [_heading(found), _points(found, assessment.judgements)]
+    if any(not build.cell.boots for build in found.builds):
+        parts.append(_built_only(found))
     if (figures := _figures(found, assessment.judgements)) is not None:
         parts.append(figures)
     if assessment.regressions:
         parts.append(_regressions(judged))
+    if any(point.remarks for point in found.points):
+        parts.append(_remarks(found))
     left_out = results.not_tested(judged)
     if left_out:
         parts.append(Text("Not tested, and why", style="bold"))
         parts += [foreign(f"  {what}: {why}") for what, why in left_out]
-    verdict = judged.verdict or assessment.verdict.value
     reason = foreign(f"  {judged.reason or assessment.reason}")
-    return Group(*parts, Text.assemble((verdict, STYLES[verdict]), reason))
+    return Group(*parts, Text.assemble(status(judged.outcome), reason))
 
 
 def plan(document: Mapping[str, Any]) -> RenderableType:
@@ -66,7 +76,8 @@ def plan(document: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [foreign(head, "bold")]
     parts += [foreign(f"  {number}  {one}") for number, one in enumerate(document["subjects"])]
     for cell in document["cells"]:
-        parts.append(Text(f"builds on {cell['arch']}, {cell['config']}, {cell['toolchain']}"))
+        only = "" if cell["boots"] else ", not booted"
+        parts.append(Text(f"builds on {cell['arch']}, {cell['config']}, {cell['toolchain']}{only}"))
     scenarios = ", ".join(document["scenarios"])
     parts.append(Text(f"boots on {', '.join(document['nodes'])}: {scenarios}"))
     minutes = document["seconds"] / 60
@@ -104,21 +115,27 @@ def _canaries(judged: Judged, results: Sequence[selftest.Result]) -> RenderableT
     for one in results:
         row = (one_line(one.case or ""), one_line(one.how), f"{one.seconds:.0f}")
         table.add_row(foreign(one.name), status(one.result.value), *row)
-    verdict = judged.verdict or "INCONCLUSIVE"
-    last = Text.assemble(status(verdict), f"  {judged.reason or 'not finished'}")
+    last = Text.assemble(status(judged.outcome), f"  {judged.reason or 'not finished'}")
     return Group(_heading(judged.run), table, last)
 
 
 def _heading(found: Run) -> RenderableType:
     title = foreign(f"{found.title}, version {found.version}", "bold")
-    about = f"run {found.id}, profile {found.profile}, base {found.base or 'not there yet'}"
+    state = "" if found.state == FINISHED else f", {found.state}"
+    about = f"run {found.id}{state}, profile {found.profile}, base {found.base or 'not there yet'}"
     if not found.sandboxed:
         about += ", WITHOUT A SANDBOX"
     return Group(title, foreign(about))
 
 
-def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
-    cells = list(dict.fromkeys(build.cell for build in found.builds))
+def _points(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType:
+    """Return a table of the points for every few cells: as many as a screen is wide."""
+    cells = list(dict.fromkeys(build.cell for build in found.builds if build.cell.boots))
+    groups = [cells[start : start + ABREAST] for start in range(0, len(cells), ABREAST)] or [[]]
+    return Group(*(_points_in(found, group, judgements) for group in groups))
+
+
+def _points_in(found: Run, cells: Sequence[Cell], judgements: Mapping[str, Judgement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("patch")  # the one that gives way on a narrow screen
@@ -137,6 +154,55 @@ def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
             row += [_build(found, build), _tests(build.tests, judgements)]
         table.add_row(*row)
     return table
+
+
+def _built_only(found: Run) -> RenderableType:
+    """Return the cells that are not booted, a row for each: what was built, and how that went."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for cell in dict.fromkeys(build.cell for build in found.builds if not build.cell.boots):
+        builds = [build for build in found.builds if build.cell == cell]
+        counts = Counter(build.result.status if build.result else Status.MISS for build in builds)
+        text = Text(" ").join(
+            Text.assemble(f"{counts[one]} ", status(one.value)) for one in Status if counts[one]
+        )
+        seconds = sum(build.result.seconds for build in builds if build.result)
+        notes = [f"{seconds:.0f} s", _targets(builds)]
+        for build in builds:
+            if more := results.new_warnings(found, build):
+                notes.append(f"{more} new warnings at {build.point}")
+        absent = [str(one.point) for one in builds if one.result and not one.result.compiled]
+        if absent:
+            notes.append(f"not compiled at {', '.join(absent)}")
+        table.add_row(f"{cell.arch} {cell.config}", text, foreign(", ".join(filter(None, notes))))
+    return Group(Text("Built and not booted", style="bold"), table)
+
+
+def _remarks(found: Run) -> RenderableType:
+    """Return what checks say of the patches, the first few for each."""
+    parts = [Text("Checks of the patches (no verdict hangs on them)", style="bold")]
+    for point in found.points:
+        remarks = point.remarks or ()
+        if not remarks:
+            continue
+        counts = Counter(one.level for one in remarks)
+        said = ", ".join(f"{count} {level}" for level, count in counts.items())
+        parts.append(foreign(f"  point {point.index}: {said}"))
+        for one in remarks[:MOST_REMARKS]:
+            place = f" line {one.line}" if one.line else ""
+            kind = f" {one.kind}" if one.kind else ""
+            parts.append(foreign(f"    {one.tool} {one.level}{kind}{place}: {one.text}", "dim"))
+        if len(remarks) > MOST_REMARKS:
+            parts.append(Text(f"    and {len(remarks) - MOST_REMARKS} more", style="dim"))
+    return Group(*parts)
+
+
+def _targets(builds: Sequence[Build]) -> str:
+    """Say what was built where it is less than a kernel, by the point with the most of it."""
+    most = max((one.result.targets for one in builds if one.result), key=len, default=())
+    if not most or most == ("vmlinux",):
+        return ""
+    kind = "folders" if all(target.endswith("/") for target in most) else "objects"
+    return f"only {len(most)} {kind} that the series touches"
 
 
 def _build(found: Run, build: Build) -> Text:

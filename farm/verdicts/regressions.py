@@ -321,7 +321,7 @@ def _inconclusive(
                     yield f"{place}: {test.scenario} is {verdict.status}: {verdict.reason}"
     if not run.builds:
         yield "nothing was built"
-    elif all(verdict.status is Status.SKIP for verdict in judgements.values()):
+    elif judgements and all(one.status is Status.SKIP for one in judgements.values()):
         yield "nothing passed: all was skipped"
 
 

@@ -19,8 +19,9 @@ With ioeventfd off a write is with the host when it returns, so nothing is lost 
 with icount the boot is repeatable."""
 
 INIT_PATH = "/init"
-MODULE_PATH = "/farm_stress.ko"
-SITES_PATH = "/farm_sites.ko"
+MODULES = ("farm_stress.ko", "farm_passenger.ko", "farm_sites.ko", "farm_more_sites.ko")
+"""What the folder of module_sources() builds. All are at the root of the initramfs; init loads the
+first, and that one asks for the others."""
 JOB_PATH = "/job.json"
 BUSYBOX_PATH = "/bin/busybox"
 """Where things stand in the initramfs. Busybox is needed by scripts alone."""
@@ -32,11 +33,17 @@ NOLIBC = "tools/include/nolibc"
 """The C library for init, in a kernel tree from 5.1 on; older trees have none."""
 
 _HERE = Path(__file__).parent
-_MACHINE = MappingProxyType({"x86_64": "-m64", "i386": "-m32"})
+_MACHINE = MappingProxyType(
+    {
+        "x86_64": ("-m64",),
+        # Debian keeps the kernel's x86 headers, which are for both, where -m32 does not look.
+        "i386": ("-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"),
+    }
+)
 
 
 def module_sources() -> Mapping[str, bytes]:
-    """The files of the folder to give to Kbuild as M=; the result is `farm_stress.ko`."""
+    """The files of the folder to give to Kbuild as M=; the result are MODULES."""
     return _read("module", "*")
 
 
@@ -62,7 +69,7 @@ def init_arguments(arch: str, nolibc: str | None) -> tuple[str, ...]:
     if nolibc is not None:
         library = ("-nostdlib", "-include", f"{nolibc}/nolibc.h")
     return (
-        _MACHINE[arch],
+        *_MACHINE[arch],
         *("-Os", "-Wall", "-Wextra", "-static", "-s", "-Wl,--build-id=none"),
         *("-fno-ident", "-fno-asynchronous-unwind-tables", "-fno-stack-protector"),
         *library,

@@ -7,11 +7,16 @@ uses ccache or anything known from before. Pairs alternate. The loop is given it
 initramfs; the farm lays out and builds its own. What reuse gains is told apart: the first
 submission on an empty cache, and the same one again.
 
-    .venv/bin/python tests/bench/submit_against_loop.py [PAIRS [FOLDER]]
+    .venv/bin/python tests/bench/submit_against_loop.py [--pairs N] [--folder FOLDER]
+
+A base takes minutes to build and is the same on both sides; ``--from-base`` gives both a copy of
+its work tree and objects, so that only what a series adds is timed: the stricter ratio. ``--home``
+is a FARM_HOME that has the series already, to go without a first submission.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -24,10 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farm import settings
+from farm.app import LAB, App
+from farm.planner import Flags
+from kernel_series import manifest
 from stress.scenario import load_all
 from workers import payload
-from workers.lane import REPRODUCIBLE, host_jobs
+from workers.lane import REPRODUCIBLE, Lane, host_jobs
 from workers.machines import qemu
+from workers.sandbox import Sandbox
+from workers.trees import TreeStore
 
 ROOT = Path(__file__).parent.parent.parent
 SERIES = ROOT / "kernel_series" / "jump-optimization"
@@ -50,11 +61,37 @@ class Point:
     boots: tuple[Boot, ...]
 
 
+@dataclass(frozen=True)
+class Base:
+    """Point 0: its commit, its configuration, and the output folder of its build."""
+
+    commit: str
+    config: Path
+    objects: Path
+
+
 def submit(home: Path, *flags: str) -> tuple[float, dict[str, Any]]:
     """Run a submission; return its seconds and its results."""
+    return _farm(home, "submit", SERIES, "--json", *flags)
+
+
+def submit_from_base(home: Path, base: Base) -> tuple[float, dict[str, Any]]:
+    """Run a submission that reuses nothing but the base's objects, which its lane is given."""
+    farm = App(settings.load({"FARM_HOME": str(home)}))
+    found = manifest.load(SERIES / "series.yml")
+    request, _ = farm.plan(found, None, Flags(reuse=False), "quick", LAB)
+    (cell,) = request.cells
+    run = farm.submit(found, request)
+    lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), None, host_jobs())
+    lane.adopt(base.objects, base.commit, TreeStore(farm.settings.cache / "trees.git"))
+    farm.close()
+    return _farm(home, "resume", run, "--json")
+
+
+def _farm(home: Path, *words: str | Path) -> tuple[float, dict[str, Any]]:
     started = time.monotonic()
     done = subprocess.run(
-        [FARM, "submit", SERIES, "--json", *flags],
+        [FARM, *words],
         env={**os.environ, "FARM_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -83,12 +120,12 @@ def points(home: Path, results: dict[str, Any], work: Path) -> list[Point]:
     return steps
 
 
-def loop(store: Path, steps: list[Point], config: Path, work: Path) -> float:
+def loop(store: Path, steps: list[Point], base: Base, from_base: bool, work: Path) -> float:
     """Build and boot every point in a bare loop; return its seconds."""
     src, out = work / "src", work / "out"
     for folder in (src, out):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    src.mkdir(parents=True)
     git = ["git", f"--git-dir={store}", f"--work-tree={src}"]
     environment = {**os.environ, **REPRODUCIBLE, "GIT_INDEX_FILE": str(work / "index")}
     (work / "index").unlink(missing_ok=True)
@@ -98,7 +135,11 @@ def loop(store: Path, steps: list[Point], config: Path, work: Path) -> float:
 
     run(*git, "read-tree", steps[0].commit)
     run(*git, "checkout-index", "-u", "--all")
-    shutil.copy(config, out / ".config")
+    if from_base:
+        shutil.copytree(base.objects, out, symlinks=True)
+    else:
+        out.mkdir()
+        shutil.copy(base.config, out / ".config")
     started = time.monotonic()
     before = steps[0].commit
     for step in steps:
@@ -123,38 +164,49 @@ def _outer(word: str, places: dict[str, str]) -> str:
 
 
 def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    parent = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="farm-bench-") as folder:
-        home, work = Path(folder) / "home", Path(folder) / "loop"
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--pairs", type=int, default=3)
+    words.add_argument("--folder", type=Path)
+    words.add_argument("--home", type=Path)
+    words.add_argument("--from-base", action="store_true")
+    asked = words.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder, prefix="farm-bench-") as folder:
+        home, work = asked.home or Path(folder) / "home", Path(folder) / "loop"
         work.mkdir()
-        cold, _ = submit(home)
-        print(f"first submission, empty cache: {cold:.0f} s", flush=True)
+        if asked.home is None:
+            cold, _ = submit(home)
+            print(f"first submission, empty cache: {cold:.0f} s", flush=True)
         again, results = submit(home)
-        print(f"the same again: {again:.1f} s, ratio {again / cold:.3f}", flush=True)
-        first = results["points"][0]["builds"][0]
-        config = home / "cache" / "kernels" / first["kernel"] / "config"
+        print(f"the same again: {again:.1f} s", flush=True)
+        base = _base(home, results)
         steps = points(home, results, work)
         ratios = []
-        for pair in range(pairs):
+        for pair in range(asked.pairs):
+            sides = {"farm": 0.0, "loop": 0.0}
             # Whoever goes first finds the page cache as the other left it: take turns.
-            if pair % 2:
-                bare, farm = (
-                    loop(home / "cache/trees.git", steps, config, work),
-                    submit(home, "--no-reuse")[0],
-                )
-            else:
-                farm, bare = (
-                    submit(home, "--no-reuse")[0],
-                    loop(home / "cache/trees.git", steps, config, work),
-                )
-            ratios.append(farm / bare)
-            print(
-                f"pair {pair + 1}: farm {farm:.0f} s, loop {bare:.0f} s, ratio {ratios[-1]:.3f}",
-                flush=True,
-            )
+            for side in sorted(sides, reverse=bool(pair % 2)):
+                if side == "loop":
+                    store = home / "cache/trees.git"
+                    sides[side] = loop(store, steps, base, asked.from_base, work)
+                elif asked.from_base:
+                    sides[side] = submit_from_base(home, base)[0]
+                else:
+                    sides[side] = submit(home, "--no-reuse")[0]
+            ratios.append(sides["farm"] / sides["loop"])
+            took = f"farm {sides['farm']:.0f} s, loop {sides['loop']:.0f} s"
+            print(f"pair {pair + 1}: {took}, ratio {ratios[-1]:.3f}", flush=True)
         spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-        print(f"median ratio {statistics.median(ratios):.3f}, spread {spread}, {pairs} pairs")
+        print(f"median ratio {statistics.median(ratios):.3f}, spread {spread}, {asked.pairs} pairs")
+
+
+def _base(home: Path, results: dict[str, Any]) -> Base:
+    """Return what is kept of the base's build; the newest output folder is this series'."""
+    point = results["points"][0]
+    (build,) = point["builds"]
+    kept = (home / "cache" / "outputs").iterdir()
+    objects = max(kept, key=lambda one: one.stat().st_mtime)
+    config = home / "cache" / "kernels" / build["kernel"] / "config"
+    return Base(point["commit"], config, objects)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
+from stress import guest
 from workers.machines import qemu
 
 POINTS = range(10)
 FEATURE = 8
+ELF_CLASS_32 = 1
 
 
 def test_the_series_passes(submission) -> None:
@@ -80,3 +84,19 @@ def test_a_second_submission_knows_everything(submission) -> None:
     assert all(build["cached"] for build in builds)
     assert all(test["inherited_from"] for build in builds for test in build["tests"])
     assert results["verdict"] == "PASS"
+
+
+def test_init_is_built_for_i386_without_a_32_bit_libc(submission, tmp_path) -> None:
+    store, commit = submission.farm.cache / "kprobes-farm/trees.git", _tip(submission)["commit"]
+    nolibc = ["git", f"--git-dir={store}", "archive", commit, guest.NOLIBC]
+    archive = subprocess.run(nolibc, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "-x"], cwd=tmp_path, input=archive, check=True)
+    for name, content in guest.init_sources().items():
+        (tmp_path / name).write_bytes(content)
+    command = ["gcc", "-Werror", *guest.init_arguments("i386", str(tmp_path / guest.NOLIBC))]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "init").read_bytes()[4] == ELF_CLASS_32
+
+
+def _tip(submission) -> dict[str, Any]:
+    return submission.results["points"][-1]

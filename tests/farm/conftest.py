@@ -28,6 +28,7 @@ from farm import cli
 from farm.app import App
 from farm.db.database import Database
 from farm.settings import Settings
+from stress import guest
 from stress.scenario import FeatureState, Scenario, load_all
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +41,12 @@ NEEDED = sorted({name for one in load_all().values() for name in one.needs.kerne
 MAKEFILE = f"""\
 ifdef M
 modules:
-\t@cp module.c $(M)/farm_stress.ko
-\t@cp module.c $(M)/farm_sites.ko
+\t@for ko in {" ".join(guest.MODULES)}; do cp module.c $(M)/$$ko; done
 else
 allnoconfig:
 \t@grep -v CONFIG_OPTPROBES= $(KCONFIG_ALLCONFIG) >$(O)/.config
-\t@printf 'CONFIG_%s=y\\n' {" ".join(NEEDED)} >>$(O)/.config
+\t@for name in {" ".join(NEEDED)}; do grep -q "CONFIG_$$name[= ]" $(O)/.config || \
+\t\techo CONFIG_$$name=y >>$(O)/.config; done
 \t@if test -e feature; then echo CONFIG_OPTPROBES=y >>$(O)/.config; fi
 vmlinux:
 \t@if test -e broken.c; then echo "broken.c:1:1: error: expected a kernel"; exit 1; fi
@@ -268,7 +269,11 @@ def series(tmp_path: Path) -> Series:
 
 @pytest.fixture(scope="session")
 def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped data files, but with limits that no test has to wait for."""
+    """The shipped data files, but with limits that no test has to wait for.
+
+    Profile ``thorough`` is ``quick`` and what the full one does beside it, as far as it can be
+    played here.
+    """
     folder = tmp_path_factory.mktemp("configs") / "configs"
     shutil.copytree(ROOT / "configs", folder)
     quick = folder / "profiles" / "quick.yml"
@@ -276,6 +281,10 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile["limits"] = {"boot": 0.1, "silence": 0.1, "whole": 5}
     profile["clocks"] = ["icount"]
     quick.write_text(yaml.safe_dump(profile))
+    profile |= {"build-only": ["no-kprobes", "no-optprobes"], "check-patches": True}
+    (folder / "profiles" / "thorough.yml").write_text(yaml.safe_dump(profile))
+    profile["build-only"] = ["defconfig"]
+    (folder / "profiles" / "touching.yml").write_text(yaml.safe_dump(profile))
     return folder
 
 
@@ -287,7 +296,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, shared_cache: Path, configs: Path) -> Settings:
-    return Settings(tmp_path / "data", shared_cache, configs)
+    return Settings(tmp_path / "data", shared_cache, configs, 1 << 30)
 
 
 @pytest.fixture

@@ -228,4 +228,8 @@ def test_doctor_looks_at_every_program(settings: Any, monkeypatch: pytest.Monkey
     assert found["bwrap"].state == doctor.MISSING
     assert found["bwrap"].advice == "apt install bubblewrap"
     assert found["ccache"].state == doctor.BETTER
+    cross = found["aarch64-linux-gnu-gcc"]
+    assert cross.state == doctor.BETTER
+    assert cross.advice == "apt install gcc-aarch64-linux-gnu"
+    assert cross.found == "else arm64 is not built"
     assert "sandbox" not in found

@@ -60,7 +60,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(InfrastructureError, match="can't be opened"):
+    with pytest.raises(UserError, match=r"can't keep anything in .*FARM_HOME"):
         Database(url(tmp_path / "data" / "farm.db"))
 
 

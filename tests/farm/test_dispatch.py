@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from farm import schedule
@@ -20,9 +19,9 @@ from farm.db import claims
 from farm.db.claims import Claim
 from farm.db.database import Database
 from farm.db.models import AttemptRow, JobRow, RunRow
-from farm.dispatch import local
+from farm.dispatch import leases, local
 from farm.dispatch.local import LocalDispatcher, holder_is_dead, holder_name
-from workers.errors import Cancelled
+from workers.errors import Cancelled, InfrastructureError
 from workers.process import Cancel
 
 Stage = Callable[[Claim, Cancel], None]
@@ -35,6 +34,9 @@ class Worker:
     database: Database
     stage: Stage
     host: Any = None
+
+    def tidy(self, session: Session, run: str) -> None:
+        """Nothing was booted here."""
 
     def execute(self, claim: Claim, cancel: Cancel) -> None:
         try:
@@ -50,7 +52,8 @@ class Worker:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow each other quickly, and a run that ends when it has no more jobs."""
-    monkeypatch.setattr(local, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(leases, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.02)
     monkeypatch.setattr(local, "IDLE_SECONDS", 0.01)
 
     def advance(session: Session, row: RunRow, host: object) -> None:
@@ -169,11 +172,11 @@ def test_a_job_whose_lease_cannot_be_kept_is_stopped_in_time(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(database, 1)
-    monkeypatch.setattr(local, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.2)
     reasons = list[str]()
 
     def unreachable(*words: object) -> bool:
-        raise OperationalError("UPDATE", {}, Exception("database is locked"))
+        raise InfrastructureError("the database is locked")
 
     def stage(claim: Claim, cancel: Cancel) -> None:
         if claim.fence == 1:

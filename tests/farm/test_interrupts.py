@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real `farm submit` processes, stopped and killed: the run goes on, and nothing is left behind."""
+"""Real `farm submit` processes, stopped, killed, cancelled and left alone by their terminal.
+
+The run goes on or ends as it should, and nothing is left behind.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from farm.db import claims
 from farm.db.database import Database
 from farm.db.models import AttemptRow, JobRow, RunRow
+from farm.dispatch.local import holder_name
 from farm.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +64,12 @@ class Home:
 
     def resume(self) -> Any:
         return self.running("resume", "--json")
+
+    def call(self, *words: str | Path) -> tuple[int, str, str]:
+        """Run a command to its end; returns its status and what it said."""
+        with self.running(*words) as process:
+            stdout, stderr = process.communicate()
+        return process.returncode, stdout, stderr
 
     def run(self) -> str | None:
         """Return the id of the newest run, None while there is none."""
@@ -219,3 +229,115 @@ def test_two_submits_at_once_share_the_slots(home: Home, tmp_path: Path, series:
             used += change
             assert used <= capacity, slot
         assert used == 0
+
+
+def test_two_resumes_of_one_run_work_it_off_together(home: Home, held_series: Path) -> None:
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        process.kill()
+        process.wait()
+    home.wait_until(lambda: home.left() == [])
+    with home.resume() as first, home.resume() as second:
+        assert verdict(home, first) == verdict(home, second) == EXPECTED
+    assert home.left() == []
+    status, said, _ = home.call("log", "--json")
+    jobs = json.loads(said)["jobs"]
+    assert status == 0
+    assert {job["state"] for job in jobs} == {"done"}
+    # The build that was killed was begun twice, and everything else once.
+    tries = [[one["outcome"] for one in job["attempts"]] for job in jobs]
+    assert sorted(tries) == sorted([["done"]] * (len(jobs) - 1) + [["lost", "done"]])
+
+
+def test_a_run_is_cancelled_from_another_process(home: Home, held_series: Path) -> None:
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        run = home.run() or ""
+        status, said, _ = home.call("cancel", run, "--json")
+        assert (status, json.loads(said)) == (
+            0,
+            {"schema": 1, "run": run, "state": "cancelled", "stopped": True},
+        )
+        stdout, stderr = process.communicate()
+    assert process.returncode == 3, stderr
+    document = json.loads(stdout)
+    assert (document["state"], document["verdict"]) == ("cancelled", "INCONCLUSIVE")
+    assert [point["builds"][0]["status"] for point in document["points"]][:3] == [
+        "PASS", "PASS", "MISS",
+    ]  # fmt: skip
+    assert home.left() == []
+    assert not (home.settings.runs / run / "lanes").exists()
+    status, _, said = home.call("resume", run)
+    assert status == 2
+    assert f"run {run} was cancelled and stays so; submit the series again" in said
+    assert home.call("cancel", run)[0] == 0, "cancelling twice is no mistake"
+    assert home.call("results", run, "--json")[1] == stdout
+
+
+def test_a_run_whose_farm_was_killed_is_cancelled(home: Home, held_series: Path) -> None:
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        process.kill()
+        process.wait()
+    run = home.run() or ""
+    assert home.call("cancel", run) == (0, f"run {run} is cancelled\n", "")
+    states = {job["state"] for job in json.loads(home.call("log", run, "--json")[1])["jobs"]}
+    assert states == {"done", "cancelled"}
+    home.wait_until(lambda: home.left() == [])
+
+
+def test_a_detached_run_is_watched_to_its_end(home: Home, held_series: Path) -> None:
+    words = ("submit", held_series, "--lab", "fake", "--node", "actor-1", "--detach")
+    status, said, _ = home.call(*words)
+    run = said.strip()
+    assert (status, run) == (0, home.run())
+    home.wait_until(lambda: home.held(2))
+    with home.running("watch", run, "--json") as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline() == f"run {run}\n"
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate()
+        assert (watching.returncode, said.splitlines()[-1]) == (
+            130,
+            f"the run goes on; farm watch {run} shows it",
+        )
+    with home.running("watch", run, "--json") as watching:
+        assert verdict(home, watching) == EXPECTED
+    home.wait_until(lambda: home.left() == [])
+    assert (home.settings.runs / run / "farm.log").read_text().splitlines()[0] == f"run {run}"
+    assert home.call("watch", run)[0] == 1, "one that has ended is shown"
+    assert home.call("cancel", run)[0] == 2
+
+
+def test_a_run_that_nobody_works_on_is_not_watched_for_ever(home: Home, held_series: Path) -> None:
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        process.kill()
+        process.wait()
+    database = Database(home.settings.database)
+    with database.transaction() as session:
+        # The half minute in which it could still be slow has passed.
+        session.execute(update(RunRow).values(alive_until=1.0))
+    database.close()
+    status, _, said = home.call("watch")
+    assert status == 3
+    assert f"nobody works on run {home.run()}; farm resume {home.run()} goes on" in said
+    home.wait_until(lambda: home.left() == [])
+
+
+def test_after_a_reboot_of_the_host_a_run_goes_on(home: Home, held_series: Path) -> None:
+    """What another boot of this host held, nobody holds any more, whatever pids there are now."""
+    with home.submit(held_series) as process:
+        home.wait_until(lambda: home.held(2))
+        process.kill()
+        process.wait()
+    home.wait_until(lambda: home.left() == [])
+    node, pid, started = holder_name().split(":")
+    database = Database(home.settings.database)
+    with database.transaction() as session:
+        running = update(JobRow).where(JobRow.state == claims.RUNNING)
+        before = f"{node}:{pid}:0123abcd.{started.partition('.')[2]}"
+        assert session.execute(running.values(holder=before)).rowcount == 1  # type: ignore[attr-defined]
+    database.close()
+    with home.resume() as process:
+        assert verdict(home, process) == EXPECTED

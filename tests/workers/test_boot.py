@@ -187,6 +187,12 @@ def test_a_whole_boot_has_a_limit(request_: BootRequest) -> None:
                 results.write(b"KTAP version 1\n")
             return None
 
+        def cpu_seconds(self) -> float:
+            return 0.0
+
+        def stopped(self) -> bool:
+            return False
+
         def diagnose(self) -> str:
             return "busy"
 

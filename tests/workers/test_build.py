@@ -15,8 +15,9 @@ from workers import build as stage
 from workers import payload, process
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import Cancelled, InfrastructureError
-from workers.kconfig import Symbol
+from workers.kconfig import Config, Symbol
 from workers.process import Cancel, Limits
+from workers.requests import Goal, Scope
 from workers.sandbox import Sandbox
 from workers.status import Status
 
@@ -205,6 +206,85 @@ def test_a_configuration_is_made_again_only_when_it_must(bench: Bench) -> None:
     assert configured(3) == 1
 
 
+# what is built and not booted
+
+
+def test_a_flavour_that_is_not_booted_has_no_payload(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    off = replace(bench.config, symbols=(Symbol("KPROBES", "n", "the point of it"),))
+    off = replace(off, name="no-kprobes", wishes=bench.config.symbols)
+    goal = Goal(boots=False)
+    results = [bench.build(index, config=off, goal=goal) for index in (0, 1, 3)]
+    for result in results:
+        assert (result.status, result.targets) == (Status.PASS, ("vmlinux",))
+        assert "KPROBES" not in result.symbols
+        assert (result.payload, result.payload_sha256) == (None, None)
+        assert result.kernel_sha256 is not None
+        kept = bench.builder.kernels.find(result.kernel or "-")
+        assert kept is not None
+        assert {path.name for path in kept.iterdir()} == {"build.json", "config"}
+    assert list(bench.builder.payloads.root.iterdir()) == []
+    again = bench.build(3, config=off, goal=goal)
+    assert again == replace(results[-1], cached=True, seconds=again.seconds, steps=())
+    assert not bench.build(3).cached
+
+
+def test_what_a_configuration_wishes_for_may_not_come(bench: Bench) -> None:
+    wish = Symbol("NO_SUCH", "y", "a wish")
+    config = Config("mini", "x86_64", (Symbol("KPROBES", "y", "asked"),), (wish,))
+    assert bench.build(0, config=config).status is not Status.FAIL
+    asked = replace(config, symbols=(*config.symbols, wish), wishes=())
+    assert bench.build(0, config=asked).reason == "not in .config as asked: NO_SUCH=y"
+
+
+def test_only_what_the_series_touches_is_built(bench: Bench) -> None:
+    bench.kernel.jump_optimization()
+    bench.kernel.edit("broken", "kernel/kprobes.c", "return -1;", "return nowhere;")
+    config = Config("defconfig", "x86_64", (), start="defconfig")
+    goal = Goal(Scope.OBJECTS, touched=("kernel/kprobes.c", "kernel/opt.c"), boots=False)
+    results = [bench.build(index, config=config, goal=goal) for index in range(5)]
+    assert [result.reason for result in results[:4]] == [None] * 4
+    assert [result.targets for result in results[:4]] == [
+        ("kernel/kprobes.o",),
+        ("kernel/kprobes.o",),
+        ("kernel/kprobes.o", "kernel/opt.o"),
+        ("kernel/kprobes.o", "kernel/opt.o"),
+    ]
+    assert [result.compiled for result in results[:4]] == [True, True, True, False]
+    assert {result.kernel_sha256 for result in results} == {None}
+    assert [bench.compiled(index) for index in (0, 1, 3)] == [
+        ["kernel/kprobes.o"],
+        ["kernel/kprobes.o"],
+        [],
+    ]
+    assert results[4].status is Status.FAIL
+    assert "error: 'nowhere' undeclared" in (results[4].reason or "")
+
+
+def test_a_source_that_the_configuration_leaves_out_is_no_fault(bench: Bench) -> None:
+    bench.kernel.commit("not built", {"kernel/nobody.c": "int nobody;\n"})
+    sources = ("kernel/kprobes.c", "kernel/nobody.c")
+    goal = Goal(Scope.OBJECTS, touched=sources, boots=False)
+    result = bench.build(1, goal=goal)
+    assert (result.status, result.targets) == (Status.PASS, ("kernel/kprobes.o",))
+    nothing = bench.build(1, goal=replace(goal, touched=("kernel/nobody.c",)))
+    assert (nothing.status, nothing.targets) == (Status.PASS, ("prepare",))
+
+
+def test_more_warnings_in_the_folders_that_the_series_touches(bench: Bench) -> None:
+    function = "int {}(int unused)\n{{\n\treturn 0;\n}}\n"
+    bench.kernel.append("one", "kernel/kprobes.c", function.format("one"))
+    bench.kernel.append("two", "kernel/kprobes.c", "int two(int also)\n{\n\treturn 0;\n}\n")
+    goal = Goal(Scope.FOLDERS, words=("W=1",), touched=("kernel/kprobes.c",), boots=False)
+    results = [bench.build(index, goal=goal) for index in range(3)]
+    assert [result.targets for result in results] == [("kernel/",)] * 3
+    told = "unused parameter '{}' [-Wunused-parameter]"
+    texts = [[warning.text for warning in result.warnings] for result in results]
+    assert texts == [[], [told.format("unused")], [told.format("also"), told.format("unused")]]
+    bench.lane = "another"
+    assert bench.build(0).warnings == ()
+
+
 # what was there before
 
 
@@ -214,7 +294,8 @@ def test_the_second_time_nothing_is_built(bench: Bench) -> None:
     bench.log(1).unlink()
     bench.lane = "another"
     again = bench.build(1, series="another series with the same trees")
-    assert again == replace(first, cached=True, seconds=again.seconds)
+    assert [step.name for step in first.steps][:3] == ["lay out", "configure", "make vmlinux"]
+    assert again == replace(first, cached=True, seconds=again.seconds, steps=())
     assert not bench.log(1).exists()
     assert not bench.out.exists()
 

@@ -156,11 +156,11 @@ def test_all_that_a_guest_needs_is_there(initramfs: bytes, tmp_path: Path) -> No
         "dev/console": "crw-------",
         "bin/busybox": "-rwxr-xr-x",
         "init": "-rwxr-xr-x",
-        **dict.fromkeys(payload.MODULES, "-rw-r--r--"),
+        **dict.fromkeys(guest.MODULES, "-rw-r--r--"),
         **{f"scenarios/{name}": "-rwxr-xr-x" for name in guest.scripts()},
     }
     assert modes == expected
-    names = ["init", "bin/busybox", *payload.MODULES]
+    names = ["init", "bin/busybox", *guest.MODULES]
     busybox(initramfs, "-idm", *names, folder=tmp_path)
     assert (tmp_path / "bin" / "busybox").read_bytes() == payload.BUSYBOX.read_bytes()
     assert (tmp_path / "init").read_bytes().startswith(b"\x7fELF")
@@ -177,8 +177,8 @@ def test_a_module_in_the_archive_is_the_one_that_was_built(
     initramfs: bytes, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "x").mkdir()
-    busybox(initramfs, "-idm", *payload.MODULES, folder=tmp_path / "x")
-    for name in payload.MODULES:
+    busybox(initramfs, "-idm", *guest.MODULES, folder=tmp_path / "x")
+    for name in guest.MODULES:
         built = bench.out.parent / "payload" / "module" / name
         assert (tmp_path / "x" / name).read_bytes() == built.read_bytes()
 

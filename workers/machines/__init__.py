@@ -2,14 +2,14 @@
 """Machine kinds: how to start, watch, interrupt and stop a place where a kernel boots.
 
 A kind is one module of this package with a function ``kind(sandbox, notes) -> Kind``, found by its
-name; all else about a boot (limits, protocol, endings) is the same for every kind and lives in
-``workers.boot``.
+name; where it needs programs, ``PROGRAMS`` names one for each architecture. All else about a boot
+(limits, protocol, endings) is the same for every kind and lives in ``workers.boot``.
 """
 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from workers.errors import UserError
 from workers.sandbox import Sandbox
 
 OUTPUT_LIMIT = 64 << 20
-"""Bytes that a guest may write to its console or its result port before its machine is stopped."""
+"""Bytes of a console or of a result port that are more than any sane guest writes."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Node:
 class Start:
     """What a machine is to boot, and where it leaves what it says.
 
-    ``console`` and ``results`` are files that grow while the machine runs.
+    ``console`` and ``results`` are files that grow while the machine runs, to ``output_limit``
+    bytes: then the machine is stopped.
     """
 
     arch: str
@@ -53,6 +54,7 @@ class Start:
     cpus: int
     icount_shift: int | None
     folder: Path
+    output_limit: int = OUTPUT_LIMIT
 
     @property
     def console(self) -> Path:
@@ -69,7 +71,16 @@ class Running(Protocol):
     command: tuple[str, ...]
 
     def ended(self) -> int | None:
-        """Return the exit status of what carries the machine, None while it runs."""
+        """Return the exit status of what carries the machine, None while it runs.
+
+        0 is the guest's own doing: it reset, or switched itself off.
+        """
+
+    def stopped(self) -> bool:
+        """Whether the host keeps the machine from running, as by SIGSTOP."""
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of this host that the machine has used; 0 if it is gone."""
 
     def diagnose(self) -> str:
         """Return what the machine's CPUs are doing, for a report of a hang; empty if unknown."""
@@ -100,6 +111,12 @@ def known() -> tuple[str, ...]:
     """Return the names of all kinds."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in names if hasattr(_module(name), "kind")))
+
+
+def programs(name: str, arches: Iterable[str]) -> tuple[str, ...]:
+    """Return the programs that a kind needs on this host to boot kernels of these arches."""
+    needed = getattr(_module(name), "PROGRAMS", {})
+    return tuple(needed[arch] for arch in arches if arch in needed)
 
 
 def open_kind(name: str, sandbox: Sandbox, notes: Path) -> Kind:

@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workers import process
+from workers.cache import locked
 from workers.errors import InfrastructureError
 from workers.process import Limits
 from workers.sandbox import Mount, Sandbox
-from workers.trees import locked
+
+DEVICE = Path("/dev/kvm")
 
 PROBE_SECONDS = 5.0
 LEAST_SECONDS = 1.0
@@ -46,7 +48,7 @@ def choose(memory: Path, program: str, sandbox: Sandbox) -> Accelerator:
     The note holds for one boot of the host and one answer of /dev/kvm's permissions.
     """
     memory.parent.mkdir(parents=True, exist_ok=True)
-    usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    usable = os.access(DEVICE, os.R_OK | os.W_OK)
     host = f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {program} {usable}"
     with locked(memory.with_suffix(".lock")):
         if memory.exists() and (known := json.loads(memory.read_text()))["host"] == host:
@@ -57,7 +59,7 @@ def choose(memory: Path, program: str, sandbox: Sandbox) -> Accelerator:
 
 
 def _absent() -> str:
-    return "/dev/kvm can't be opened" if Path("/dev/kvm").exists() else "there is no /dev/kvm"
+    return f"{DEVICE} can't be opened" if DEVICE.exists() else f"there is no {DEVICE}"
 
 
 def _probe(program: str, sandbox: Sandbox) -> Accelerator:
@@ -73,7 +75,7 @@ def _probe(program: str, sandbox: Sandbox) -> Accelerator:
 
 def _run(accelerator: str, program: str, sandbox: Sandbox, limit: float) -> float | str:
     """Return in how many seconds a guest runs to its end, or what happened instead."""
-    devices = ("/dev/kvm",) if accelerator == "kvm" else ()
+    devices = (str(DEVICE),) if accelerator == "kvm" else ()
     with tempfile.TemporaryDirectory(prefix="farm-probe-") as folder:
         (Path(folder) / "disk").write_bytes(BOOT_SECTOR)
         argv = [program, "-accel", accelerator, "-nodefaults", "-no-user-config"]

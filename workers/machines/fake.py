@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stress import guest
 from stress.protocol import Outcome
 from workers.errors import UserError
-from workers.machines import OUTPUT_LIMIT, Node, Start
+from workers.machines import Node, Start
 from workers.sandbox import Sandbox
 
 PROGRAM_LIMIT = 1 << 20
@@ -143,7 +143,7 @@ class FakeMachine:
     command: tuple[str, ...]
 
     def __init__(self, start: Start) -> None:
-        self.command = ("fake", str(start.kernel), *start.command_line)
+        self.command = ("fake", start.kernel.name, *start.command_line)
         start.folder.mkdir(parents=True, exist_ok=True)
         said = _Guest(_program(start.kernel), _job(start.initramfs), start)
         self._status = said.play()
@@ -151,10 +151,16 @@ class FakeMachine:
         start.results.write_bytes(said.results)
         if said.flooded:
             with start.results.open("ab") as results:
-                results.truncate(OUTPUT_LIMIT)
+                results.truncate(start.output_limit)
 
     def ended(self) -> int | None:
         return self._status
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def stopped(self) -> bool:
+        return False
 
     def diagnose(self) -> str:
         return "" if self._status is not None else "CPU#0 halted=1"

@@ -14,7 +14,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from workers import process
 from workers.errors import InfrastructureError
-from workers.machines import OUTPUT_LIMIT, Node, Start
+from workers.machines import Node, Start
 from workers.machines.accelerator import Accelerator, choose
 from workers.machines.tsc import host_khz
 from workers.process import Limits
@@ -25,6 +25,8 @@ PROGRAMS: Mapping[str, str] = {"x86_64": "qemu-system-x86_64", "i386": "qemu-sys
 KERNEL, INITRAMFS, FOLDER = "/boot/vmlinux", "/boot/initramfs", "/run/farm"
 
 QMP_SECONDS = 5.0
+
+TERMINATED = re.compile(r"terminating on signal (\d+)")
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,21 @@ class QemuMachine:
                 wrapped,
                 stdout=said.fileno(),
                 stderr=subprocess.STDOUT,
-                limits=Limits(file_bytes=OUTPUT_LIMIT),
+                limits=Limits(file_bytes=start.output_limit),
             )
 
     def ended(self) -> int | None:
-        return self._process.poll()
+        status = self._process.poll()
+        # Told to end, QEMU does so in order, as if its guest had switched itself off.
+        if status == 0 and (match := TERMINATED.search(self.said())):
+            return 128 + int(match[1])
+        return status
+
+    def stopped(self) -> bool:
+        return process.is_stopped(self._process.pid)
+
+    def cpu_seconds(self) -> float:
+        return process.cpu_seconds(self._process.pid)
 
     def said(self) -> str:
         """Return what QEMU itself wrote: why it did not start."""
@@ -124,10 +136,10 @@ def arguments(node: Node, qemu: Qemu, start: Start) -> tuple[str, ...]:
         "-append",
         " ".join(start.command_line + clock_words(qemu, start)),
     ]
-    words += ["-chardev", f"file,id=console,path={FOLDER}/{start.console.name}"]
+    words += ["-chardev", f"file,id=console,path={FOLDER}/{start.console.name},append=on"]
     words += ["-serial", "chardev:console"]
     words += ["-device", "virtio-serial-pci,max_ports=2,ioeventfd=off"]
-    words += ["-chardev", f"file,id=results,path={FOLDER}/{start.results.name}"]
+    words += ["-chardev", f"file,id=results,path={FOLDER}/{start.results.name},append=on"]
     words += ["-device", "virtserialport,chardev=results,name=org.farm.results"]
     words += ["-qmp", f"unix:{FOLDER}/qmp,server=on,wait=off"]
     return tuple(words)

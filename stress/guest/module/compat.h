@@ -73,4 +73,10 @@ static inline unsigned long cpu_list_pages(struct zone *zone, int cpu)
 #define zone_page_state_snapshot(zone, item)	zone_page_state(zone, item)
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
+#define farm_ftrace_regs	pt_regs
+#else
+#define farm_ftrace_regs	ftrace_regs
+#endif
+
 #endif

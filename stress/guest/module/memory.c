@@ -26,6 +26,7 @@
 #include "report.h"
 #include "scenarios.h"
 #include "sites.h"
+#include "user.h"
 
 #define MAX_ROUNDS	20
 #define SAMPLE		64	/* probes from which the sizes of slots are learned */
@@ -342,16 +343,16 @@ static int learn_slot_sizes(void)
 	return 0;
 }
 
-static void small_cases(int most, int rounds, int repetitions)
+static void small_cases(int rounds, int repetitions)
 {
 	static struct rounds seen;
-	struct crowd crowd = { min(most, SITES), 2 };
+	struct crowd crowd = { SITES, 2 };
 
 	crowd_case("shared", &crowd, rounds, &seen);
 	crowd.each = 1;
 	crowd.probes = 1;
 	crowd_case("probes", &crowd, repetitions, &seen);
-	crowd.probes = min(most, SITES);
+	crowd.probes = SITES;
 	if (crowd_case("probes", &crowd, repetitions, &seen))
 		leak_case(&crowd, &seen, repetitions);
 }
@@ -364,32 +365,41 @@ static void big_case(int most, int rounds)
 	crowd_case("probes", &crowd, rounds, &seen);
 }
 
-/* Take a block of sites in use: the small one, or, for more probes, that of the other module. */
-static bool block_take(int most)
+/* Blocks of sites, each a module of its own. */
+static const struct sites_module {
+	const char *file, *module, *symbol;
+	int sites;
+} small = { "/farm_sites.ko", "farm_sites", "farm_sites", SITES },
+  big = { "/farm_more_sites.ko", "farm_more_sites", "farm_more_sites", MORE_SITES };
+
+/* Load a block and take it in use. Returns 0, or an error that was reported. */
+static int block_take(const struct sites_module *from)
 {
-	block = farm_sites;
-	sites = SITES;
-	if (most > SITES) {
-		block = __symbol_get("farm_more_sites");
-		sites = MORE_SITES;
+	int error = user_load(from->file);
+
+	if (error) {
+		report_error("loading %s: error %d", from->file, error);
+		return error;
 	}
-	if (block)
-		original = vmalloc(SITES_BYTES(sites));
-	if (!block || !original) {
-		report_error("no %s for %d probes", block ? "memory" : "farm_sites.ko", most);
-		return false;
+	sites = from->sites;
+	block = __symbol_get(from->symbol);
+	original = vmalloc(SITES_BYTES(sites));
+	if (block && original) {
+		memcpy(original, block, SITES_BYTES(sites));
+		return 0;
 	}
-	memcpy(original, block, SITES_BYTES(sites));
-	return true;
+	report_error("no %s for %d sites", block ? "memory" : from->symbol, sites);
+	return -ENOMEM;
 }
 
-static void block_give_back(void)
+static void block_give_back(const struct sites_module *to)
 {
-	if (block && block != farm_sites)
-		__symbol_put("farm_more_sites");
+	if (block)
+		__symbol_put(to->symbol);
 	vfree(original);
 	block = NULL;
 	original = NULL;
+	user_unload(to->module);
 }
 
 static int probes_allocate(int most)
@@ -426,15 +436,19 @@ int run_memory(const struct arguments *arguments)
 		return 0;
 	}
 	error = probes_allocate(most);
-	if (!error && block_take(min(most, SITES))) {
-		error = learn_slot_sizes();
+	if (!error) {
+		error = block_take(&small);
 		if (!error)
-			small_cases(most, rounds, repetitions);
-		block_give_back();
+			error = learn_slot_sizes();
+		if (!error)
+			small_cases(rounds, repetitions);
+		block_give_back(&small);
 	}
-	if (!error && most > SITES && block_take(most)) {
-		big_case(most, rounds);
-		block_give_back();
+	if (!error && most > SITES) {
+		error = block_take(&big);
+		if (!error)
+			big_case(most, rounds);
+		block_give_back(&big);
 	}
 	vfree(pointers);
 	vfree(probes);

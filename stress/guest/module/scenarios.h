@@ -10,7 +10,11 @@
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
 	SCENARIO(memory)		\
-	SCENARIO(overhead)
+	SCENARIO(overhead)		\
+	SCENARIO(geometry)		\
+	SCENARIO(lifecycle)		\
+	SCENARIO(modules)		\
+	SCENARIO(forced)
 
 struct arguments;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Places for probes that can be optimized, side by side in functions: a thousand in this module,
- * ten thousand in farm_sites.ko. They are there for their number: nothing but their addresses is
+ * Places for probes that can be optimized, side by side in functions: a thousand in farm_sites.ko,
+ * ten thousand in farm_more_sites.ko, which are loaded when they are needed. They are there for their number: nothing but their addresses is
  * of use, and the whole of a function can be called.
  */
 #ifndef FARM_SITES_H
@@ -22,7 +22,7 @@
 #ifndef __ASSEMBLY__
 
 extern unsigned char farm_sites[];
-extern unsigned char farm_more_sites[];	/* by __symbol_get() only: the module may be missing */
+extern unsigned char farm_more_sites[];
 
 #define SITES_BYTES(sites)	((sites) / SITES_EACH * SITE_FUNCTION_SIZE)
 
