@@ -9,6 +9,7 @@
 
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
+	SCENARIO(memory)		\
 	SCENARIO(overhead)		\
 	SCENARIO(geometry)		\
 	SCENARIO(lifecycle)		\
