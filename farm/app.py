@@ -31,7 +31,7 @@ from kernel_series.manifest import Manifest
 from stress import scenario
 from workers import machines
 from workers.build import Builder
-from workers.cache import Cache
+from workers.cache import Cache, sweep
 from workers.lane import host_jobs
 from workers.sandbox import Sandbox
 from workers.trees import TreeStore
@@ -138,6 +138,7 @@ class App:
             jobs=host_jobs(),
         )
         builder.sweep()
+        sweep(cache / "downloads")
         return Worker(self.settings, self.database, host, builder, kinds)
 
     def judged(self, name: str) -> Judged:

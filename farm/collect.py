@@ -26,7 +26,7 @@ from farm.schedule import ENDED, QUEUED
 from farm.settings import Settings
 from farm.verdicts.regressions import Regression
 from workers.build import ccache_name
-from workers.cache import FILLING, REMOVED, Cache, locked
+from workers.cache import FILLING, REMOVED, Cache, locked, sweep
 from workers.lane import remove
 from workers.trees import MAKING, WORK_TREES
 
@@ -256,12 +256,10 @@ def _hide(item: Item) -> bool:
 def _sweep(settings: Settings) -> None:
     """Remove what was moved out of sight, by this collection or one that was killed."""
     for kind, folder in _folders(settings).items():
-        if kind in CACHES:
-            Cache(folder).sweep()
-            continue
-        pattern = f"*/{REMOVED}*" if kind is Kind.RUN else f"{REMOVED}*"
-        for path in [*folder.glob(f"{REMOVED}*"), *folder.glob(pattern)]:
+        if kind in (*CACHES, Kind.DOWNLOAD):
+            sweep(folder)
+        for path in [*folder.glob(f"*/{REMOVED}lanes"), *folder.glob(f"{REMOVED}*")]:
             if path.is_dir():
                 remove(path)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from farm.db import claims
 from farm.db.claims import Claim
 from farm.db.database import Database
-from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
+from farm.db.models import BuildRow, JobRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
 from farm.flavours import features_of, fitting
 from farm.observe import observations
@@ -211,6 +212,18 @@ class Worker:
                 session.add(ObservationRow(test_id=test.id, job_id=claim.job, seen=values))
             session.flush()
             advance(session, session.get_one(RunRow, claim.run), self.host)
+
+    def tidy(self, session: Session, run: str) -> None:
+        """Remove what boots that were killed left beside their logs.
+
+        In the transaction in which they are known to be over: no other one of the run can begin.
+        """
+        held = select(JobRow).where(JobRow.run_id == run, JobRow.state == claims.RUNNING)
+        alive = {f"{job.id}.{job.fence}" for job in session.scalars(held)}
+        for folder in (self.settings.runs / run / "boots").glob("*"):
+            if folder.name not in alive:
+                for name in booting.PASSING:
+                    (folder / name).unlink(missing_ok=True)
 
     def _is_kept(self, result: BuildResult) -> bool:
         named = ((self.builder.kernels, result.kernel), (self.builder.payloads, result.payload))

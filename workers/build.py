@@ -19,7 +19,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter
 
 from workers import compiled, compiler_warnings, kconfig, payload, process, touched
-from workers.cache import Cache, read_made, take
+from workers.cache import Cache, read_made, sweep, take
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import KernelFailure
 from workers.kconfig import FROM_NOTHING, Symbol
@@ -59,9 +59,10 @@ class Builder:
     jobs: int
 
     def sweep(self) -> None:
-        """Remove what killed processes left half made in the caches."""
+        """Remove what killed processes left half made in the caches and the tree store."""
         for cache in (self.kernels, self.payloads, self.outputs):
-            cache.sweep()
+            sweep(cache.root)
+        sweep(self.store.path)
 
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:

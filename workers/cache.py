@@ -54,20 +54,14 @@ class Cache:
     @contextlib.contextmanager
     def filling(self, key: str) -> Iterator[Path]:
         """Yield an empty folder that becomes the key's when the block ends without an error."""
-        with contextlib.ExitStack() as lock:
-            with _lock_on(self.root, fcntl.LOCK_EX):
-                folder = Path(tempfile.mkdtemp(prefix=FILLING, dir=self.root))
-                lock.enter_context(_lock_on(folder, fcntl.LOCK_EX))
+        with scratch(self.root) as folder:
+            yield folder
             try:
-                yield folder
-                try:
-                    folder.rename(self.root / key)
-                except OSError as error:
-                    # Somebody else was faster with the same content.
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.rename(self.root / key)
+            except OSError as error:
+                # Somebody else was faster with the same content.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
     def hide(self, key: str) -> bool:
         """Take the folder of a key away, for ``sweep``; False when it is in use, or gone."""
@@ -79,16 +73,35 @@ class Cache:
             return False
         return True
 
-    def sweep(self) -> None:
-        """Remove what was taken away, and what killed processes left half filled."""
-        with _lock_on(self.root, fcntl.LOCK_EX):
-            left = [path for start in (FILLING, REMOVED) for path in self.root.glob(f"{start}*")]
-            for path in left:
-                with (
-                    contextlib.suppress(BlockingIOError, FileNotFoundError),
-                    _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
-                ):
-                    shutil.rmtree(path)
+
+@contextlib.contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder below ``parent`` that is there while the block runs.
+
+    A killed process leaves it behind, for ``sweep``.
+    """
+    with contextlib.ExitStack() as lock:
+        with _lock_on(parent, fcntl.LOCK_EX):
+            folder = Path(tempfile.mkdtemp(prefix=FILLING, dir=parent))
+            lock.enter_context(_lock_on(folder, fcntl.LOCK_EX))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what was taken away below a folder, and what killed processes left half made."""
+    if not parent.is_dir():
+        return
+    with _lock_on(parent, fcntl.LOCK_EX):
+        left = [path for start in (FILLING, REMOVED) for path in parent.glob(f"{start}*")]
+        for path in filter(Path.is_dir, left):
+            with (
+                contextlib.suppress(BlockingIOError, FileNotFoundError),
+                _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ):
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager

@@ -124,28 +124,26 @@ def build(
                 "the stress module does not build against this kernel", f"see {log}"
             )
     with cache.filling(payload_key) as folder:
-        take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        for module in guest.MODULES:
+            take(lane.payload, f"module/{module}", folder / module, FILE_LIMIT)
         take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
-        module, init_binary = (
-            (folder / "farm_stress.ko").read_bytes(),
-            (folder / "init").read_bytes(),
-        )
-        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, module, init_binary)))
+        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, folder)))
     found = cache.find(payload_key)
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
 
 
-def _entries(arch: str, module: bytes, init: bytes) -> Iterator[Entry]:
+def _entries(arch: str, built: Path) -> Iterator[Entry]:
     for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
         yield Entry(name, stat.S_IFDIR | 0o755)
     # The kernel opens it for init before devtmpfs is there.
     yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     if arch == SHELL_ARCH:
         yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
-    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
-    yield Entry(guest.MODULE_PATH.strip("/"), stat.S_IFREG | 0o644, module)
+    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, (built / "init").read_bytes())
+    for module in guest.MODULES:
+        yield Entry(module, stat.S_IFREG | 0o644, (built / module).read_bytes())
     for name, content in guest.scripts().items():
         yield Entry(f"{guest.SCRIPT_FOLDER.strip('/')}/{name}", stat.S_IFREG | 0o755, content)
 

@@ -74,6 +74,7 @@ class LocalDispatcher:
         """Free what dead processes of this host held, and queue what the run needs."""
         with self._database.transaction() as session:
             take_back_from_the_dead(session)
+            self._worker.tidy(session, self._run)
             row = session.get_one(RunRow, self._run)
             advance(session, row, self._worker.host)
 

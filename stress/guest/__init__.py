@@ -19,7 +19,9 @@ With ioeventfd off a write is with the host when it returns, so nothing is lost 
 with icount the boot is repeatable."""
 
 INIT_PATH = "/init"
-MODULE_PATH = "/farm_stress.ko"
+MODULES = ("farm_stress.ko", "farm_passenger.ko")
+"""What the folder of module_sources() builds. All are at the root of the initramfs; init loads the
+first, and that one asks for the others."""
 JOB_PATH = "/job.json"
 BUSYBOX_PATH = "/bin/busybox"
 """Where things stand in the initramfs. Busybox is needed by scripts alone."""
@@ -39,7 +41,7 @@ _MACHINE = MappingProxyType(
 
 
 def module_sources() -> Mapping[str, bytes]:
-    """The files of the folder to give to Kbuild as M=; the result is `farm_stress.ko`."""
+    """The files of the folder to give to Kbuild as M=; the result are MODULES."""
     return _read("module", "*")
 
 

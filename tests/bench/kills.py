@@ -120,7 +120,7 @@ class Home:
     def left_files(self) -> list[str]:
         """Return what only a run under way may have."""
         patterns = (
-            "tmp/*", "cache/*/.filling-*", "cache/downloads/tmp*", "cache/trees.git/**/*.lock",
+            "tmp/*", "cache/**/.filling-*", "cache/**/.removed-*", "cache/trees.git/**/*.lock",
             "cache/trees.git/**/tmp_*", "data/runs/*/lanes/*", "data/runs/*/boots/*/initramfs",
             "data/runs/*/boots/*/qmp",
         )  # fmt: skip

@@ -40,7 +40,7 @@ NEEDED = sorted({name for one in load_all().values() for name in one.needs.kerne
 MAKEFILE = f"""\
 ifdef M
 modules:
-\t@cp module.c $(M)/farm_stress.ko
+\t@for ko in farm_stress farm_passenger; do cp module.c $(M)/$$ko.ko; done
 else
 allnoconfig:
 \t@grep -v CONFIG_OPTPROBES= $(KCONFIG_ALLCONFIG) >$(O)/.config

@@ -156,7 +156,7 @@ def test_all_that_a_guest_needs_is_there(initramfs: bytes, tmp_path: Path) -> No
         "dev/console": "crw-------",
         "bin/busybox": "-rwxr-xr-x",
         "init": "-rwxr-xr-x",
-        "farm_stress.ko": "-rw-r--r--",
+        **dict.fromkeys(guest.MODULES, "-rw-r--r--"),
         **{f"scenarios/{name}": "-rwxr-xr-x" for name in guest.scripts()},
     }
     assert modes == expected

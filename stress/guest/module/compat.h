@@ -33,4 +33,10 @@ static inline u64 ktime_get_ns(void)
 #define copy_from_kernel_nofault(to, from, size)	probe_kernel_read(to, (void *)(from), size)
 #endif
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
+#define farm_ftrace_regs	pt_regs
+#else
+#define farm_ftrace_regs	ftrace_regs
+#endif
+
 #endif

@@ -9,7 +9,11 @@
 
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
-	SCENARIO(overhead)
+	SCENARIO(overhead)		\
+	SCENARIO(geometry)		\
+	SCENARIO(lifecycle)		\
+	SCENARIO(modules)		\
+	SCENARIO(forced)
 
 struct arguments;
 
