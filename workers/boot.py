@@ -130,7 +130,8 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     job = job_json(token, request.seed, request.clock, request.scenarios)
     initramfs = request.folder / payload.INITRAMFS
     (request.folder / payload.JOB).write_bytes(job)
-    payload.with_job(request.initramfs, job, initramfs)
+    programs = sorted({tool for one in request.scenarios for tool in one.tools})
+    payload.with_job(request.initramfs, job, initramfs, programs)
     icount = request.clock is Clock.ICOUNT
     machine = Start(
         arch=request.arch,

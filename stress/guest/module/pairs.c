@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Pairs of probes: each distance twice, with the second probe above the first and below it. They go through
- * their lives side by side, each in a row of its own, and so wait for the optimizer together.
+ * Pairs of probes: each distance twice, with the second probe above the first and below it. They
+ * go through their lives side by side, each in a row of its own, and so wait for the optimizer
+ * together.
  */
 #include <linux/kprobes.h>
 #include <linux/string.h>
