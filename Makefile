@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 # Debian packages: to build kernels, to boot them, to contain both.
 PACKAGES := bc binutils bison bubblewrap busybox-static ccache flex gcc git libc6-dev \
-	libelf-dev libssl-dev make python3-venv qemu-system-x86 unifdef util-linux xz-utils
+	libelf-dev libssl-dev linux-perf make python3-venv qemu-system-x86 unifdef util-linux xz-utils
 
 MISSING = $(shell for p in $(PACKAGES); do \
 	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)

@@ -29,7 +29,7 @@ from farm.verdicts.open import open_regressions
 from farm.verdicts.regressions import Assessment, Regression, Verdict, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
-from workers import machines
+from workers import machines, tools
 from workers.build import Builder
 from workers.cache import Cache, sweep
 from workers.lane import host_jobs
@@ -84,7 +84,7 @@ class App:
             profile=loaded,
             lab_name=lab,
             lab=profiles.load_lab(configs, lab),
-            scenarios=self.scenarios,
+            scenarios=loaded.adapted(self.scenarios),
             flavours=flavours.load_all(configs, loaded.build_only),
         )
 
@@ -122,7 +122,15 @@ class App:
         names = {node.kind for node in nodes.values()}
         kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
         models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
-        host = Host(data.profile, nodes, models, self.scenarios, self.issues, data.flavours)
+        host = Host(
+            profile=data.profile,
+            nodes=nodes,
+            models=models,
+            scenarios=data.scenarios,
+            issues=self.issues,
+            flavours=data.flavours,
+            tools=tools.digests(tool for one in data.scenarios.values() for tool in one.tools),
+        )
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)
@@ -171,9 +179,10 @@ class App:
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)
             refused = schedule.refusal(session, row.id)
-        effects = Host(profile, {}, {}, self.scenarios).effects
+        scenarios = profile.adapted(self.scenarios)
+        effects = Host(profile, {}, {}, scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        assessment = assess(run, self.scenarios, effects, enabling, self.issues)
+        assessment = assess(run, scenarios, effects, enabling, self.issues)
         results = None
         if request.canaries:
             results = selftest.evaluate(run, request, assessment.judgements, self.issues)

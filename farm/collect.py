@@ -28,6 +28,7 @@ from farm.verdicts.regressions import Regression
 from workers.build import ccache_name
 from workers.cache import FILLING, REMOVED, Cache, locked, sweep
 from workers.lane import remove
+from workers.trees import MAKING, WORK_TREES
 
 
 class Kind(StrEnum):
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     RUN = "run"
     LANE = "lane"
     STORE = "tree store"
+    WORK_TREE = "work tree"
 
 
 CACHES = frozenset({Kind.KERNEL, Kind.PAYLOAD, Kind.OUTPUT})
@@ -48,6 +50,9 @@ CACHES = frozenset({Kind.KERNEL, Kind.PAYLOAD, Kind.OUTPUT})
 
 GARBAGE = frozenset({Kind.LANE})
 """What goes at any size: nobody will use it again."""
+
+NOT_YET = (".lock", MAKING)
+"""Endings of what belongs to something that is just being made."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,8 @@ def _folders(settings: Settings) -> Mapping[Kind, Path]:
         Kind.OUTPUT: settings.cache / "outputs",
         Kind.COMPILED: settings.cache / "ccache",
         Kind.DOWNLOAD: settings.cache / "downloads",
+        # Never in use: lanes have links of their own to its files.
+        Kind.WORK_TREE: settings.cache / WORK_TREES,
         Kind.RUN: settings.runs,
     }
 
@@ -158,7 +165,7 @@ def _folders(settings: Settings) -> Mapping[Kind, Path]:
 def _items(settings: Settings) -> Iterator[Item]:
     for kind, folder in _folders(settings).items():
         for path in sorted(folder.glob("*")):
-            if path.name.startswith((FILLING, REMOVED)) or path.suffix == ".lock":
+            if path.name.startswith((FILLING, REMOVED)) or path.suffix in NOT_YET:
                 continue
             lanes = path / "lanes"
             if kind is Kind.RUN and lanes.is_dir() and any(lanes.iterdir()):

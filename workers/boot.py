@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
@@ -130,7 +130,8 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     job = job_json(token, request.seed, request.clock, request.scenarios)
     initramfs = request.folder / payload.INITRAMFS
     (request.folder / payload.JOB).write_bytes(job)
-    payload.with_job(request.initramfs, job, initramfs)
+    programs = sorted({tool for one in request.scenarios for tool in one.tools})
+    payload.with_job(request.initramfs, job, initramfs, programs)
     icount = request.clock is Clock.ICOUNT
     machine = Start(
         arch=request.arch,

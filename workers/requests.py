@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -119,4 +119,4 @@ class BuildResult:
     toolchain: str = ""
     toolchain_sha256: str | None = None
     targets: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)

@@ -20,8 +20,8 @@ from farm.db import claims
 from farm.db.models import JobRow, RunRow
 from farm.db.runs import REQUEST, load_run
 from farm.profiles import Profile
-from farm.records import Build, Run, Test
-from farm.reports.text import STYLES, foreign, one_line, status
+from farm.records import Build, Cell, Run, Test
+from farm.reports.text import ABREAST, STYLES, foreign, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
 
@@ -65,7 +65,7 @@ class _View:
 
     def table(self) -> RenderableType:
         """Return points x (build, boots), elapsed and remaining time."""
-        cells = list(dict.fromkeys(build.cell for build in self.run.builds if build.cell.boots))
+        cells = self._shown()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", justify="right", no_wrap=True)
         table.add_column("patch")
@@ -75,10 +75,22 @@ class _View:
         for point in self.run.points:
             row: list[RenderableType] = [str(point.index), one_line(point.subject)]
             for build in (one for one in self.run.builds if one.point == point.index):
-                if build.cell.boots:
+                if build.cell in cells:
                     row += [self._build(build), self._boots(build)]
             table.add_row(*row)
-        return Group(*([table] if self.run.points else []), *self._built_only(), self._line())
+        hidden = len({build.cell for build in self.run.builds if build.cell.boots}) - len(cells)
+        more = [Text(f"and {hidden} more flavours", style="dim")] if hidden else []
+        shown = [table] if self.run.points else []
+        return Group(*shown, *more, *self._built_only(), self._line())
+
+    def _shown(self) -> list[Cell]:
+        """Return the cells that fit on a screen: those that are not done first."""
+        builds = [build for build in self.run.builds if build.cell.boots]
+        done = {build.cell: True for build in builds}
+        for build in builds:
+            done[build.cell] &= build.result is not None and all(map(_is_done, build.tests))
+        chosen = sorted(done, key=lambda cell: done[cell])[:ABREAST]
+        return [cell for cell in done if cell in chosen]
 
     def _built_only(self) -> Iterator[Text]:
         """Yield how far the builds are that are not booted, if there are any."""

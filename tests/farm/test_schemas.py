@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from farm import schemas
+from farm.planner import Flags
 from kernel_series import edits, manifest, sources
 from kernel_series.errors import SeriesError
 
@@ -196,6 +197,18 @@ def test_real_output_keeps_to_its_schema(farm: Any, series: Any, program: Progra
     assert jobs["jobs"]
     assert faults("log.json", jobs) == []
     assert faults("log.json", farm("log", "latest", "2", "--json").document) == []
+    test = said.document["points"][2]["builds"][0]["tests"][0]["id"]
+    again = farm("reproduce", test, "--json").document
+    assert again["now"] == "FAIL"
+    assert faults("reproduce.json", again) == []
+    sizes = farm("gc", "--dry-run", "--size", "0", "--json").document
+    assert sizes["kept"]
+    assert faults("gc.json", sizes) == []
+    app = farm.app
+    request, _ = app.plan(manifest.load(path), None, Flags(), "quick", "fake")
+    run = app.submit(manifest.load(path), request)
+    app.close()
+    assert faults("cancel.json", farm("cancel", run, "--json").document) == []
 
 
 def test_lists_keep_to_their_schemas(farm: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kernel_series.errors import PatchUnreadable
 from kernel_series.run import Ran
 from kernel_series.tree import Change
 from workers import process
@@ -252,8 +253,6 @@ def test_what_a_patch_can_do(
             "patch",
             "affected file 'scripts/link/x' is beyond a symbolic link",
         ),
-        ("nothing at all\n", "patch", "No valid patches in input"),
-        (CHANGED.format("Makefile").replace("4,4", "4,9"), "patch", "corrupt patch at line 9"),
     ],
 )
 def test_what_does_not_apply_says_why(
@@ -264,6 +263,18 @@ def test_what_does_not_apply_says_why(
     assert (made.file, made.line) == (place, None)
     assert made.reason.startswith(reason)
     assert str(made) == f"{place}: {made.reason}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nothing at all\n", "No valid patches in input"),
+        (CHANGED.format("Makefile").replace("4,4", "4,9"), "corrupt patch at line 9"),
+    ],
+)
+def test_what_is_no_patch_is_bad_input(text: str, reason: str, store: TreeStore, base: str) -> None:
+    with pytest.raises(PatchUnreadable, match=f'patch "subject": {reason}'):
+        store.commit_patch(base, text.encode(), "subject")
 
 
 def test_an_absolute_path_stays_in_the_tree(
