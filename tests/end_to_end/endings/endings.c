@@ -56,7 +56,7 @@ int run_panic(const struct arguments *arguments)
 int run_oops(const struct arguments *arguments)
 {
 	report_case("oops");
-	*(volatile int *)8 = 1;
+	WRITE_ONCE(*(int *)8, 1);
 	return 0;
 }
 
