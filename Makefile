@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 # Debian packages: to build kernels, to boot them, to contain both.
 PACKAGES := bc binutils bison bubblewrap busybox-static ccache flex gcc git libc6-dev \
-	libelf-dev libssl-dev make python3-venv qemu-system-x86 unifdef util-linux xz-utils
+	libelf-dev libssl-dev linux-perf make python3-venv qemu-system-x86 unifdef util-linux xz-utils
 
 MISSING = $(shell for p in $(PACKAGES); do \
 	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
@@ -19,7 +19,7 @@ MISSING = $(shell for p in $(PACKAGES); do \
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo test lint format bench clean
+.PHONY: help setup packages demo test lint format schemas bench clean
 
 help:                           ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -53,8 +53,12 @@ format: setup                   ## format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
+schemas: setup                  ## write the JSON Schemas of data files anew
+	$(VENV)/bin/python -m farm.schemas docs/schemas
+
 bench: setup                    ## measure what is promised; takes an hour or more
 	$(VENV)/bin/python tests/bench/submit_against_loop.py
+	$(VENV)/bin/python tests/bench/kills.py
 
 clean:                          ## remove what setup made here; caches and runs stay
 	rm -rf $(VENV)

@@ -29,9 +29,9 @@ from farm.verdicts.open import open_regressions
 from farm.verdicts.regressions import Assessment, Regression, Verdict, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
-from workers import machines
+from workers import machines, tools
 from workers.build import Builder
-from workers.cache import Cache
+from workers.cache import Cache, sweep
 from workers.lane import host_jobs
 from workers.sandbox import Sandbox
 from workers.trees import TreeStore
@@ -84,7 +84,7 @@ class App:
             profile=loaded,
             lab_name=lab,
             lab=profiles.load_lab(configs, lab),
-            scenarios=self.scenarios,
+            scenarios=loaded.adapted(self.scenarios),
             flavours=flavours.load_all(configs, loaded.build_only),
         )
 
@@ -108,6 +108,10 @@ class App:
 
     def dispatcher(self, run: str) -> LocalDispatcher:
         """Return what works a run off on this machine."""
+        return LocalDispatcher(self.worker(run), run)
+
+    def worker(self, run: str) -> Worker:
+        """Return this machine's hands, for a run's profile, lab and sandbox."""
         with self.database.transaction() as session:
             request = REQUEST.validate_python(session.get_one(RunRow, run).request)
         self._check(request)
@@ -118,7 +122,15 @@ class App:
         names = {node.kind for node in nodes.values()}
         kinds = {name: machines.open_kind(name, sandbox, cache) for name in names}
         models = {name: kinds[node.kind].model(node.node) for name, node in nodes.items()}
-        host = Host(data.profile, nodes, models, self.scenarios, self.issues, data.flavours)
+        host = Host(
+            profile=data.profile,
+            nodes=nodes,
+            models=models,
+            scenarios=data.scenarios,
+            issues=self.issues,
+            flavours=data.flavours,
+            tools=tools.digests(tool for one in data.scenarios.values() for tool in one.tools),
+        )
         with self.database.transaction() as session:
             for name in (schedule.PREPARE, schedule.BUILDING):
                 claims.add_slot(session, name, 1)
@@ -133,8 +145,9 @@ class App:
             ccaches=cache / "ccache",
             jobs=host_jobs(),
         )
-        worker = Worker(self.settings, self.database, host, builder, kinds)
-        return LocalDispatcher(worker, run)
+        builder.sweep()
+        sweep(cache / "downloads")
+        return Worker(self.settings, self.database, host, builder, kinds)
 
     def judged(self, name: str) -> Judged:
         """Return a run, named as in ``find_run``, with what its results mean so far."""
@@ -166,9 +179,10 @@ class App:
             profile = profiles.load_profile(self.settings.configs, request.profile)
             run = load_run(session, row, profile.icount_shift)
             refused = schedule.refusal(session, row.id)
-        effects = Host(profile, {}, {}, self.scenarios).effects
+        scenarios = profile.adapted(self.scenarios)
+        effects = Host(profile, {}, {}, scenarios).effects
         enabling = frozenset(feature.introduced_by for feature in request.features)
-        assessment = assess(run, self.scenarios, effects, enabling, self.issues)
+        assessment = assess(run, scenarios, effects, enabling, self.issues)
         results = None
         if request.canaries:
             results = selftest.evaluate(run, request, assessment.judgements, self.issues)

@@ -36,6 +36,7 @@ SANDBOX = "bwrap"
 USEFUL = {
     "ccache": "else every run compiles what an earlier one had compiled",
     "perl": "else patches are not checked by checkpatch",
+    "perf": "else the scenario perf-probe is skipped",
 }
 
 HEADERS = {Path("/usr/include/gelf.h"): "libelf-dev"}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,6 +49,11 @@ class _File(BaseModel):
 def load_all(folder: Path) -> tuple[Issue, ...]:
     """Return the known issues of a folder; UserError names the file that is not one."""
     return tuple(_load(path) for path in sorted(folder.glob("*.yml")))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of an issue's file."""
+    return _File.model_json_schema()
 
 
 def recognise(fault: Fault, issues: Iterable[Issue]) -> Issue | None:

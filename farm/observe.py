@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from farm.records import Crash, Observation, Purpose
+from farm.records import Crash, Observation, Played, Purpose, Setup
+from stress.scenario import Clock
 from stress.transcript import ScenarioReport
 from workers.boot import MARKER, BootRequest, BootResult, Ending
 from workers.console.crash import CrashReport
 
 
 def observations(
-    request: BootRequest, result: BootResult, purpose: Purpose, accelerator: str
+    request: BootRequest, result: BootResult, purpose: Purpose, accelerator: str, model: str
 ) -> tuple[Observation, ...]:
     """Return what was seen of the boot's scenarios, in order.
 
@@ -29,6 +30,7 @@ def observations(
     markers = _markers((request.folder / "console.log").read_bytes()) or dict.fromkeys(last, 0)
     crashes = _by_scenario(result.crashes, markers, [one.name for one in request.scenarios])
     early = crashes.pop(None, None)
+    setup = _setup(request, model)
     began = bool(reports or crashes)
     found = list[Observation]()
     for scenario in request.scenarios:
@@ -50,6 +52,7 @@ def observations(
                 accelerator=accelerator,
                 cpus=request.cpus,
                 folder=request.folder,
+                setup=setup,
             )
         )
         early = None if began else early
@@ -68,6 +71,7 @@ def _observation(
     accelerator: str,
     cpus: int,
     folder: Path,
+    setup: Setup,
 ) -> Observation:
     seen = Observation(
         purpose=purpose,
@@ -81,6 +85,7 @@ def _observation(
         command=result.command,
         folder=str(folder),
         diagnosis=result.diagnosis,
+        setup=setup,
     )
     if report is None:
         return seen
@@ -94,6 +99,14 @@ def _observation(
         evidence=dict(report.evidence),
         measures=report.measures,
     )
+
+
+def _setup(request: BootRequest, model: str) -> Setup:
+    shift = request.icount_shift if request.clock is Clock.ICOUNT else None
+    played = (
+        Played(one.name, one.run, dict(one.parameters), one.limit) for one in request.scenarios
+    )
+    return Setup(model, shift, request.seed, tuple(played))
 
 
 def _crash(report: CrashReport) -> Crash:

@@ -7,7 +7,7 @@ silently, and what is left out is listed with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from workers.errors import UserError
 from workers.kconfig import Config, Symbol
 from workers.payload import SHELL_ARCH
 from workers.prepare import Plant, run_tool
+from workers.process import PACKAGES
 
 
 @dataclass(frozen=True)
@@ -295,15 +296,26 @@ def feature_state(features: Sequence[Feature], point: int, symbols: Sequence[str
 
 
 def skip_reason(
-    scenario: Scenario, arch: str, clock: Clock, node: NodeData, symbols: Sequence[str]
+    scenario: Scenario,
+    arch: str,
+    clock: Clock,
+    node: NodeData,
+    symbols: Sequence[str],
+    tools: Container[str] = (),
 ) -> str | None:
-    """Return why a scenario does not apply to a kernel on a node; None when it does."""
+    """Return why a scenario does not apply to a kernel on a node; None when it does.
+
+    ``tools`` are the programs that the host has for guests.
+    """
     if missing := [name for name in scenario.needs.kernel if name not in symbols]:
         return f"the kernel has no {', '.join(missing)}"
     if missing := [name for name in scenario.needs.node if name not in node.node.capabilities]:
         return f"not observable here: the node has no {', '.join(missing)}"
     if scenario.run.startswith("sh:") and arch != SHELL_ARCH:
         return f"not observable here: the payload of {arch} has no shell"
+    if missing := [name for name in scenario.tools if name not in tools]:
+        packages = " ".join(PACKAGES[name] for name in missing)
+        return f"this host has no {', '.join(missing)}: apt install {packages}"
     cpus = 1 if clock is Clock.ICOUNT else node.cpus
     if scenario.smp > cpus:
         return f"not observable here: it needs {scenario.smp} CPUs, the boot has {cpus}"

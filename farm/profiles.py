@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from stress.scenario import Clock
+from stress.scenario import Clock, Parameter, Scenario
 from workers import machines
 from workers.boot import Limits
 from workers.errors import UserError
@@ -54,11 +56,28 @@ class Profile(Data):
     clocks: tuple[Clock, ...]
     icount_shift: int = Field(ge=0, le=10)
     seed: int = Field(ge=0)
+    parameters: dict[str, dict[str, Parameter]] = {}
     limits: LimitsData
     effects: dict[Clock, float]
     estimates: Estimates
     build_only: tuple[str, ...] = ()
     check_patches: bool = False
+
+    def adapted(self, scenarios: Mapping[str, Scenario]) -> Mapping[str, Scenario]:
+        """Return the scenarios with this profile's parameters in place of their defaults.
+
+        UserError or ScenarioError for an unknown scenario or parameter, with the known ones.
+        """
+        for name in self.parameters:
+            if name not in scenarios:
+                known = ", ".join(scenarios)
+                raise UserError(f"parameters of an unknown scenario {name!r}", f"known: {known}")
+        return MappingProxyType(
+            {
+                name: scenario.with_parameters(self.parameters.get(name, {}))
+                for name, scenario in scenarios.items()
+            }
+        )
 
     @property
     def boot_limits(self) -> Limits:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from stress.measurement import Measure
 from stress.protocol import Outcome
-from stress.scenario import Clock, FeatureState
+from stress.scenario import Clock, FeatureState, Parameter
 from stress.transcript import Case
 from workers.boot import Ending
 from workers.requests import BuildResult, Point
@@ -35,6 +35,30 @@ class Crash:
     kind: str
     excerpt: str
     corrupted: bool
+
+
+@dataclass(frozen=True)
+class Played:
+    """One scenario as a boot was given it; ``limit`` is in guest seconds."""
+
+    name: str
+    run: str
+    parameters: Mapping[str, Parameter]
+    limit: int
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a boot was made of, beside kernel, payload and command line: enough to make it again.
+
+    ``scenarios`` are all of the boot in their order, for each runs on what the ones before it left.
+    ``model`` is the machine as verdicts compare it.
+    """
+
+    model: str
+    icount_shift: int | None
+    seed: int
+    scenarios: tuple[Played, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,7 @@ class Observation:
     command: tuple[str, ...] = ()
     folder: str = ""
     diagnosis: str = ""
+    setup: Setup | None = None
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from farm.db import claims
 from farm.db.claims import Claim
 from farm.db.database import Database
-from farm.db.models import BuildRow, ObservationRow, RunRow, TestRow
+from farm.db.models import BuildRow, JobRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
 from farm.flavours import features_of, fitting
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
-from farm.records import Cell, Purpose, Run
+from farm.records import Build, Cell, Purpose, Run
 from farm.schedule import Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
@@ -33,7 +34,7 @@ from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest, Goal
+from workers.requests import BuildRequest, BuildResult, Goal
 
 
 class RetryJob(InfrastructureError):
@@ -122,30 +123,16 @@ class Worker:
             request = self._request(session, claim.run)
             row = session.get_one(BuildRow, claim.spec["build"])
             run = load_run(session, session.get_one(RunRow, claim.run), 0)
-        point = run.points[row.point]
-        parent = None if point.made_from is None else run.points[point.made_from]
         lane_done = [one for one in run.builds if one.cell.name == claim.lane]
-        before = next((one.result for one in lane_done if one.point == point.made_from), None)
-        cell = next(one.cell for one in lane_done if one.point == row.point)
-        config, goal = self._flavour(cell, run)
-        features = features_of(cell, self.host.flavours, request.features)
-        folder = self.settings.runs / claim.run / "builds" / (claim.lane or "")
-        asked = BuildRequest(
-            point=point,
-            parent=parent,
-            base=run.points[0],
-            config=config,
-            toolchain=toolchain.find(row.toolchain),
-            expected=expected_symbols(features, row.point, config),
-            parent_warnings=before.warnings if before is not None else (),
-            series=run.title,
-            log=folder / f"{row.point}.log",
-            reuse=request.reuse,
-            goal=goal,
-        )
+        found = next(one for one in lane_done if one.id == row.id)
+        log = self.settings.runs / claim.run / "builds" / (claim.lane or "") / f"{row.point}.log"
+        asked = self.build_request(request, run, found, log)
         lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
         result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
+            # From here on nobody removes what the run names; until here somebody could have.
+            if not self._is_kept(result):
+                raise RetryJob("what was just found in the cache was removed from it")
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, result.steps)
             row = session.get_one(BuildRow, row.id)
@@ -154,6 +141,28 @@ class Worker:
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
             remove(lane)
+
+    def build_request(self, request: Request, run: Run, build: Build, log: Path) -> BuildRequest:
+        """Return what is asked of the build stage for one build of a run."""
+        point = run.points[build.point]
+        parent = None if point.made_from is None else run.points[point.made_from]
+        lane = (one for one in run.builds if one.cell == build.cell)
+        before = next((one.result for one in lane if one.point == point.made_from), None)
+        config, goal = self._flavour(build.cell, run)
+        features = features_of(build.cell, self.host.flavours, request.features)
+        return BuildRequest(
+            point=point,
+            parent=parent,
+            base=run.points[0],
+            config=config,
+            toolchain=toolchain.find(build.cell.toolchain),
+            expected=expected_symbols(features, build.point, config),
+            parent_warnings=before.warnings if before is not None else (),
+            series=run.title,
+            log=log,
+            reuse=request.reuse,
+            goal=goal,
+        )
 
     def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
         """Return the configuration of a cell, and what is built in it."""
@@ -175,8 +184,8 @@ class Worker:
         kind = self.kinds[node.kind]
         asked = BootRequest(
             arch=row.arch,
-            kernel=self._kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
-            initramfs=self._kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
+            kernel=self.kept(self.builder.kernels.find(result.kernel or ""), "vmlinux"),
+            initramfs=self.kept(self.builder.payloads.find(result.payload or ""), "initramfs"),
             node=node,
             clock=Clock(tests[0].clock),
             icount_shift=self.host.profile.icount_shift,
@@ -193,7 +202,8 @@ class Worker:
         if seen.ending is Ending.MACHINE_DIED:
             raise RetryJob(f"the machine died under the guest; see {asked.folder}")
         purpose = Purpose(claim.spec["purpose"])
-        found = observations(asked, seen, purpose, kind.accelerator)
+        model = self.host.models[node.name]
+        found = observations(asked, seen, purpose, kind.accelerator, model)
         with self.database.transaction() as session:
             claims.finish(session, claim, claims.DONE)
             claims.record(session, claim, seen.steps)
@@ -203,8 +213,24 @@ class Worker:
             session.flush()
             advance(session, session.get_one(RunRow, claim.run), self.host)
 
+    def tidy(self, session: Session, run: str) -> None:
+        """Remove what boots that were killed left beside their logs.
+
+        In the transaction in which they are known to be over: no other one of the run can begin.
+        """
+        held = select(JobRow).where(JobRow.run_id == run, JobRow.state == claims.RUNNING)
+        alive = {f"{job.id}.{job.fence}" for job in session.scalars(held)}
+        for folder in (self.settings.runs / run / "boots").glob("*"):
+            if folder.name not in alive:
+                for name in booting.PASSING:
+                    (folder / name).unlink(missing_ok=True)
+
+    def _is_kept(self, result: BuildResult) -> bool:
+        named = ((self.builder.kernels, result.kernel), (self.builder.payloads, result.payload))
+        return all(cache.find(key) for cache, key in named if key is not None)
+
     @staticmethod
-    def _kept(folder: Path | None, name: str) -> Path:
+    def kept(folder: Path | None, name: str) -> Path:
         if folder is None:
             raise InfrastructureError(
                 f"the {name} of this build is not in the cache any more", "submit the series again"

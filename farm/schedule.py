@@ -57,7 +57,8 @@ def node_slot(name: str) -> str:
 class Host:
     """What scheduling knows of this host and its data files.
 
-    ``models`` says for each node what results on it are compared by.
+    ``models`` says for each node what results on it are compared by; ``tools`` are digests of the
+    programs that it has for guests, by their names.
     """
 
     profile: Profile
@@ -66,6 +67,7 @@ class Host:
     scenarios: Mapping[str, Scenario]
     issues: tuple[Issue, ...] = ()
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def effects(self) -> Effects:
@@ -204,7 +206,7 @@ def _add_tests(
                     continue
                 position += 1
                 skip = canary_skip(request, build.point, host.nodes[node]) or skip_reason(
-                    scenario, build.arch, clock, host.nodes[node], result.symbols
+                    scenario, build.arch, clock, host.nodes[node], result.symbols, host.tools
                 )
                 reuse = _reuse_key(result, scenario, clock, host, node)
                 test = TestRow(
@@ -235,6 +237,7 @@ def _reuse_key(result: BuildResult, scenario: Scenario, clock: Clock, host: Host
         scenario.run,
         sorted(scenario.parameters.items()),
         scenario.limit,
+        [host.tools.get(name) for name in scenario.tools],
         clock.value,
         host.profile.icount_shift if clock is Clock.ICOUNT else None,
         host.models[node],

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from stress import ktap
 from stress.measurement import Measure
@@ -302,8 +302,9 @@ def _evidence(said: Mapping[str, Any]) -> Event:
 
 def _measure(said: Mapping[str, Any]) -> Event:
     calls = _int(said["calls"], low=1)
-    name, ns, base = _name(said["name"]), _samples(said["ns"]), _samples(said["base_ns"])
-    return Measured(Measure(name, calls, ns, base))
+    unit: Literal["ns", "bytes"] = "bytes" if "bytes" in said else "ns"
+    totals, base = _samples(said[unit]), _samples(said[f"base_{unit}"])
+    return Measured(Measure(_name(said["name"]), calls, totals, base, unit))
 
 
 def _end(said: Mapping[str, Any]) -> Event | _End:

@@ -104,7 +104,8 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario with the parameters it will run with. `limit` is seconds of guest time."""
+    """One scenario with the parameters it will run with. `limit` is seconds of guest time, `tools`
+    are programs of the host that the guest gets for it."""
 
     name: str
     title: str
@@ -116,6 +117,7 @@ class Scenario:
     smp: int
     evidence: tuple[Claim, ...]
     expect: Mapping[FeatureState, tuple[Claim, ...]]
+    tools: tuple[str, ...] = ()
 
     def checks(self, state: FeatureState) -> tuple[Check, ...]:
         """What the evidence of a run must show where the feature is in `state`."""
@@ -170,6 +172,11 @@ def load(path: Path) -> Scenario:
     return _scenario(path, file)
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario's file."""
+    return _File.model_json_schema()
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key given twice: plain YAML keeps the last, and checks would vanish in silence."""
 
@@ -220,6 +227,7 @@ class _File(_Record):
     limit: Annotated[int, Field(gt=0, le=3600)]
     clocks: Annotated[list[Literal["icount", "wall"]], Field(default=["wall"], min_length=1)]
     smp: Annotated[int, Field(default=1, ge=1, le=64)]
+    tools: list[Literal["perf"]] = []
     evidence: Annotated[_Claims, Field(min_length=1)]
     expect: _Expect
 
@@ -236,6 +244,7 @@ def _scenario(path: Path, file: _File) -> Scenario:
         limit=file.limit,
         clocks=tuple(Clock(clock) for clock in file.clocks),
         smp=file.smp,
+        tools=tuple(file.tools),
         evidence=_claims(path, "evidence", file.evidence, file),
         expect=MappingProxyType(
             {

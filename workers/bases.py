@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from typing import IO
 
 from kernel_series.manifest import Base
 from workers import process
+from workers.cache import locked, scratch
 from workers.errors import InfrastructureError, UserError
-from workers.trees import TreeStore, locked
+from workers.trees import TreeStore
 
 DECOMPRESSORS = {".xz": "xz", ".gz": "gzip", ".bz2": "bzip2", ".zst": "zstd"}
 
@@ -79,9 +79,9 @@ def _debian_source(
     if (known := store.resolve(f"refs/bases/{name}")) is not None:
         return Imported(known, title)
     deb = _download(package, chosen, downloads)
-    with tempfile.TemporaryDirectory(dir=downloads) as folder:
-        ran = process.run(["dpkg-deb", "--extract", str(deb), folder])
-        tarballs = sorted(Path(folder).glob("usr/src/*.tar.*"))
+    with scratch(downloads) as folder:
+        ran = process.run(["dpkg-deb", "--extract", str(deb), str(folder)])
+        tarballs = sorted(folder.glob("usr/src/*.tar.*"))
         if ran.status != 0 or len(tarballs) != 1:
             said = ran.stderr.decode(errors="replace").strip()[-300:]
             raise InfrastructureError(
@@ -127,10 +127,10 @@ def _download(package: str, version: str, downloads: Path) -> Path:
         if found := sorted(downloads.glob(pattern)):
             return found[0]
         # In a folder of its own first: what lies in downloads has arrived whole.
-        with tempfile.TemporaryDirectory(dir=downloads) as folder:
+        with scratch(downloads) as folder:
             words = ["apt-get", "download", "-qq", f"{package}={version}"]
-            ran = process.run(words, cwd=Path(folder), limits=DOWNLOAD_LIMITS)
-            arrived = sorted(Path(folder).glob(pattern))
+            ran = process.run(words, cwd=folder, limits=DOWNLOAD_LIMITS)
+            arrived = sorted(folder.glob(pattern))
             if ran.status != 0 or not arrived:
                 said = ran.stderr.decode(errors="replace").strip()[-300:]
                 raise InfrastructureError(f"{package} {version} could not be downloaded: {said}")

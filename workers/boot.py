@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,6 +43,10 @@ COMMAND_LINE: tuple[str, ...] = (
 
 MARKER = r"farm: begin ([a-z0-9-]+)"
 """What init writes to the kernel's log when a scenario begins, so that the console has places."""
+
+
+PASSING = (payload.INITRAMFS, "qmp")
+"""Files in a boot's folder that only a machine that runs has."""
 
 
 class Ending(StrEnum):
@@ -112,7 +116,7 @@ class BootResult:
     seconds: float
     command: tuple[str, ...]
     diagnosis: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)
 
 
 def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
@@ -124,9 +128,10 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
     request.folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     job = job_json(token, request.seed, request.clock, request.scenarios)
-    initramfs = request.folder / "initramfs"
+    initramfs = request.folder / payload.INITRAMFS
     (request.folder / payload.JOB).write_bytes(job)
-    payload.with_job(request.initramfs, job, initramfs)
+    programs = sorted({tool for one in request.scenarios for tool in one.tools})
+    payload.with_job(request.initramfs, job, initramfs, programs)
     icount = request.clock is Clock.ICOUNT
     machine = Start(
         arch=request.arch,

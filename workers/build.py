@@ -19,7 +19,7 @@ from uuid import uuid4
 from pydantic import TypeAdapter
 
 from workers import compiled, compiler_warnings, kconfig, payload, process, touched
-from workers.cache import Cache, read_made, take
+from workers.cache import Cache, read_made, sweep, take
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import KernelFailure
 from workers.kconfig import FROM_NOTHING, Symbol
@@ -57,6 +57,12 @@ class Builder:
     outputs: Cache
     ccaches: Path
     jobs: int
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half made in the caches and the tree store."""
+        for cache in (self.kernels, self.payloads, self.outputs):
+            sweep(cache.root)
+        sweep(self.store.path)
 
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:
@@ -112,8 +118,13 @@ def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
     ccache = None
     if request.reuse and shutil.which("ccache") is not None:
         # Objects of one series are never served to another: a Makefile can write what it likes.
-        ccache = builder.ccaches / hashlib.sha256(request.series.encode()).hexdigest()[:16]
+        ccache = builder.ccaches / ccache_name(request.series)
     return Lane(folder, builder.sandbox, ccache, builder.jobs)
+
+
+def ccache_name(series: str) -> str:
+    """Return the folder name of the compiler cache of a series, by its title."""
+    return hashlib.sha256(series.encode()).hexdigest()[:16]
 
 
 def _build(
@@ -128,8 +139,13 @@ def _build(
     outputs_key = _outputs_key(request, builder.sandbox)
     step = lane.stopwatch.step
     with step("lay out"):
-        if fresh and request.reuse and (kept := builder.outputs.find(outputs_key)) is not None:
-            lane.adopt(kept, request.base.commit or "", builder.store)
+        if fresh:
+            # All lanes start from the base, whose work tree they share.
+            lane.bring_to(request.base.commit or "", builder.store)
+        if fresh and request.reuse:
+            with builder.outputs.using(outputs_key) as kept:
+                if kept is not None:
+                    lane.adopt(kept, request.base.commit or "", builder.store)
         lane.bring_to(point.commit, builder.store)
     payload_key, initramfs = payload.key(key), None
     with lane.building():
@@ -165,6 +181,9 @@ def _build(
             payload=None if initramfs is None else payload_key,
             payload_sha256=None if initramfs is None else digest(initramfs),
             symbols=symbols,
+            config_sha256=digest(folder / "config"),
+            toolchain=request.toolchain.name,
+            toolchain_sha256=request.toolchain.identity,
             targets=targets,
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -15,9 +16,16 @@ from typing import IO
 
 from workers.errors import KernelFailure
 
+FILLING, REMOVED = ".filling-", ".removed-"
+"""How folders begin that are no content yet, or no more."""
+
 
 class Cache:
-    """Folders under ``root`` by key. A key must name everything that its content depends on."""
+    """Folders under ``root`` by key. A key must name everything that its content depends on.
+
+    A folder's modification time is when it was last found. Who fills or uses one holds a lock on
+    it, which ends with the process: so what a killed one left can be told from what is in use.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -26,13 +34,27 @@ class Cache:
     def find(self, key: str) -> Path | None:
         """Return the folder of a key, or None."""
         path = self.root / key
+        try:
+            os.utime(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return path if path.is_dir() else None
+
+    @contextlib.contextmanager
+    def using(self, key: str) -> Iterator[Path | None]:
+        """Yield the folder of a key, or None; it stays there while the block runs."""
+        path = self.find(key)
+        if path is None:
+            yield None
+            return
+        with _lock_on(path, fcntl.LOCK_SH):
+            # Between the look and the lock it may have gone.
+            yield self.find(key)
 
     @contextlib.contextmanager
     def filling(self, key: str) -> Iterator[Path]:
         """Yield an empty folder that becomes the key's when the block ends without an error."""
-        folder = Path(tempfile.mkdtemp(prefix=".filling-", dir=self.root))
-        try:
+        with scratch(self.root) as folder:
             yield folder
             try:
                 folder.rename(self.root / key)
@@ -40,8 +62,64 @@ class Cache:
                 # Somebody else was faster with the same content.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+
+    def hide(self, key: str) -> bool:
+        """Take the folder of a key away, for ``sweep``; False when it is in use, or gone."""
+        path = self.root / key
+        try:
+            with _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                path.rename(self.root / f"{REMOVED}{key}")
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder below ``parent`` that is there while the block runs.
+
+    A killed process leaves it behind, for ``sweep``.
+    """
+    with contextlib.ExitStack() as lock:
+        with _lock_on(parent, fcntl.LOCK_EX):
+            folder = Path(tempfile.mkdtemp(prefix=FILLING, dir=parent))
+            lock.enter_context(_lock_on(folder, fcntl.LOCK_EX))
+        try:
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what was taken away below a folder, and what killed processes left half made."""
+    if not parent.is_dir():
+        return
+    with _lock_on(parent, fcntl.LOCK_EX):
+        left = [path for start in (FILLING, REMOVED) for path in parent.glob(f"{start}*")]
+        for path in filter(Path.is_dir, left):
+            with (
+                contextlib.suppress(BlockingIOError, FileNotFoundError),
+                _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ):
+                shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _lock_on(folder: Path, how: int) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file of this host; it ends with the process that holds it."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def take(folder: Path, name: str, target: Path, limit: int) -> None:

@@ -128,7 +128,9 @@ class Lane:
         for folder in (self.src, self.out, self.payload, self.given):
             folder.mkdir(parents=True, exist_ok=True)
         self._current.unlink(missing_ok=True)
-        store.lay_out(commit, self.src, self.folder / "index", current)
+        # In the open a build could write to what others share.
+        shared = self.sandbox.enabled
+        store.lay_out(commit, self.src, self.folder / "index", current, shared=shared)
         self._current.write_text(commit)
 
     def adopt(self, out: Path, commit: str, store: TreeStore) -> None:
@@ -181,6 +183,7 @@ class Lane:
         environment = dict(REPRODUCIBLE)
         if self.ccache is not None:
             self.ccache.mkdir(parents=True, exist_ok=True)
+            os.utime(self.ccache)
             mounts.append(Mount(self.ccache, CCACHE, writable=True))
             environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
             # By the compiler's own list of headers: a miss then costs no preprocessing of its own.

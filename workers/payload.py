@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stress import guest
+from workers import tools
 from workers.cache import Cache, take
+from workers.cpio import Entry, cpio
 from workers.errors import FarmError, InfrastructureError
 from workers.lane import GIVEN, OUT, PAYLOAD, SRC, Lane
 from workers.process import Cancel, Limits
@@ -23,9 +24,6 @@ from workers.process import Cancel, Limits
 BUSYBOX = Path("/bin/busybox")
 SHELL_ARCH = "x86_64"
 """The architecture that the host's busybox runs on: scenarios that are scripts need it."""
-
-ALIGNMENT = 512
-"""An archive is padded to whole blocks, so that the next one starts where the kernel looks."""
 
 INITRAMFS = "initramfs"
 JOB = "job.json"
@@ -44,36 +42,6 @@ that a later point exports are copied anew; kernels before 5.8 write Module.symv
 
 class PayloadBroken(FarmError):
     """Our own module or init does not build against this kernel."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file, folder or device of the archive; ``mode`` as in stat(2)."""
-
-    path: str
-    mode: int
-    content: bytes = b""
-    device: tuple[int, int] = (0, 0)
-
-
-def cpio(entries: Iterable[Entry]) -> bytes:
-    """Return a newc archive (Documentation/driver-api/early-userspace/buffer-format.rst).
-
-    Owner, times and inode numbers are fixed: the same entries give the same bytes.
-    """
-    parts = list[bytes]()
-    for inode, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
-        name = entry.path.encode() + b"\0"
-        links = 2 if stat.S_ISDIR(entry.mode) else 1
-        size, device = len(entry.content), entry.device
-        fields = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, *device, len(name), 0)
-        header = b"070701" + b"".join(b"%08x" % field for field in fields)
-        parts += [_padded(header + name, 4), _padded(entry.content, 4)]
-    return _padded(b"".join(parts), ALIGNMENT)
-
-
-def _padded(data: bytes, to: int) -> bytes:
-    return data + bytes(-len(data) % to)
 
 
 def ours() -> str:
@@ -124,28 +92,26 @@ def build(
                 "the stress module does not build against this kernel", f"see {log}"
             )
     with cache.filling(payload_key) as folder:
-        take(lane.payload, "module/farm_stress.ko", folder / "farm_stress.ko", FILE_LIMIT)
+        for module in guest.MODULES:
+            take(lane.payload, f"module/{module}", folder / module, FILE_LIMIT)
         take(lane.payload, "init/init", folder / "init", FILE_LIMIT)
-        module, init_binary = (
-            (folder / "farm_stress.ko").read_bytes(),
-            (folder / "init").read_bytes(),
-        )
-        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, module, init_binary)))
+        (folder / INITRAMFS).write_bytes(cpio(_entries(arch, folder)))
     found = cache.find(payload_key)
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
 
 
-def _entries(arch: str, module: bytes, init: bytes) -> Iterator[Entry]:
+def _entries(arch: str, built: Path) -> Iterator[Entry]:
     for name in ("bin", "dev", "proc", "sys", guest.SCRIPT_FOLDER.strip("/")):
         yield Entry(name, stat.S_IFDIR | 0o755)
     # The kernel opens it for init before devtmpfs is there.
     yield Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     if arch == SHELL_ARCH:
         yield Entry(guest.BUSYBOX_PATH.strip("/"), stat.S_IFREG | 0o755, BUSYBOX.read_bytes())
-    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, init)
-    yield Entry(guest.MODULE_PATH.strip("/"), stat.S_IFREG | 0o644, module)
+    yield Entry(guest.INIT_PATH.strip("/"), stat.S_IFREG | 0o755, (built / "init").read_bytes())
+    for module in guest.MODULES:
+        yield Entry(module, stat.S_IFREG | 0o644, (built / module).read_bytes())
     for name, content in guest.scripts().items():
         yield Entry(f"{guest.SCRIPT_FOLDER.strip('/')}/{name}", stat.S_IFREG | 0o755, content)
 
@@ -164,8 +130,12 @@ def _step(argv: Sequence[str], lane: Lane, folder: str, log: Path, cancel: Cance
         raise PayloadBroken(f"{argv[0]} failed while the payload was built", f"see {log}")
 
 
-def with_job(initramfs: Path, job: bytes, target: Path) -> None:
-    """Write ``initramfs`` followed by an archive with /job.json to ``target``."""
+def with_job(initramfs: Path, job: bytes, target: Path, programs: Sequence[str] = ()) -> None:
+    """Write ``initramfs`` followed by an archive with /job.json to ``target``.
+
+    ``programs`` of the host are put into that archive too, see ``workers.tools``.
+    """
     with initramfs.open("rb") as common, target.open("wb") as whole:
         shutil.copyfileobj(common, whole, 1 << 20)
-        whole.write(cpio([Entry(guest.JOB_PATH.strip("/"), stat.S_IFREG | 0o444, job)]))
+        told = Entry(guest.JOB_PATH.strip("/"), stat.S_IFREG | 0o444, job)
+        whole.write(cpio([told, *tools.entries(programs)]))

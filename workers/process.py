@@ -30,6 +30,7 @@ PACKAGES: Mapping[str, str] = {
     "bc": "bc",
     "bwrap": "bubblewrap",
     "ccache": "ccache",
+    "cp": "coreutils",
     "dpkg-deb": "dpkg",
     "env": "coreutils",
     "flex": "flex",
@@ -37,7 +38,9 @@ PACKAGES: Mapping[str, str] = {
     "gcc": "gcc",
     "git": "git",
     "ld": "binutils",
+    "ldd": "libc-bin",
     "make": "make",
+    "perf": "linux-perf",
     "perl": "perl",
     "prlimit": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
@@ -204,7 +207,8 @@ def watch(
     try:
         while not _ended(process, POLL_SECONDS):
             if stopwatch is not None:
-                used = cpu_seconds(process.pid)
+                # What ran in it is gone a moment before the sandbox itself.
+                used = max(used, cpu_seconds(process.pid))
             cancel.check()
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{what} did not end within {limits.seconds:.0f} s")

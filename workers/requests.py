@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -99,7 +99,8 @@ class BuildResult:
     """How a build ended, and where its products lie.
 
     ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
-    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel.
+    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel. The
+    toolchain is the one that was found, with the digest of what it says of its versions;
     ``targets`` are what make was asked for.
     """
 
@@ -114,5 +115,8 @@ class BuildResult:
     payload: str | None = None
     payload_sha256: str | None = None
     symbols: tuple[str, ...] = ()
+    config_sha256: str | None = None
+    toolchain: str = ""
+    toolchain_sha256: str | None = None
     targets: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), compare=False)

@@ -7,9 +7,9 @@ touches this host's file system. Work trees are laid out for build lanes only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -23,7 +23,7 @@ from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path
 from workers import process
-from workers.cache import Cache
+from workers.cache import Cache, locked, scratch
 from workers.errors import InfrastructureError, UserError
 
 GIT_ENVIRONMENT = {
@@ -50,7 +50,18 @@ LARGEST_FILE = 64 << 20
 """Bytes of a file in a base; the largest of 6.12 has 23 MiB."""
 
 CHUNK = 1 << 20
-NO_BLOB = "0" * 40
+
+WORK_TREES = "work-trees"
+"""The folder beside the repository that holds the work trees which lanes share."""
+
+MAKING = ".making"
+"""How the name of one ends that is not whole yet."""
+
+NO_OBJECT = "0" * 40
+
+BRANCH = "refs/making"
+COMMITTER = b"committer farm <farm@localhost> 1577836800 +0000\n"
+"""Who and when, in the words of git fast-import; the same as in GIT_ENVIRONMENT."""
 
 UNREADABLE = re.compile(
     r"^error: (corrupt (?:binary )?patch .*|No valid patches.*|patch with only garbage .*"
@@ -141,6 +152,8 @@ class TreeStore:
 
     def keep(self, name: str, commit: str) -> None:
         """Give a commit a name under refs/, so that a clean-up of the store keeps it."""
+        # Who gives a name is alone with it: a lock on it was left by a farm that was killed.
+        (self.path / f"refs/{name}.lock").unlink(missing_ok=True)
         self._checked(["update-ref", f"refs/{name}", commit])
 
     # bases
@@ -219,18 +232,23 @@ class TreeStore:
         return ran.stdout if ran.status == 0 else None
 
     def commit_change(self, parent: str, change: Change, message: str) -> str:
-        """Return the commit that writes and deletes whole files on top of ``parent``."""
-        entries = []
+        """Return the commit that writes and deletes whole files on top of ``parent``.
+
+        The same as by an index file, which would be read and written some times over: of the tree's
+        87,000 files this looks at those that change.
+        """
+        parts = [_commit_for_git(BRANCH), b"mark :1\n", COMMITTER, _data_for_git(message.encode())]
+        parts.append(f"from {parent}\n".encode())
         for path, content in change.items():
+            name = _quoted_for_git(path.encode(errors="surrogateescape"))
             if content is None:
-                entries.append(f"0 {NO_BLOB}\t{path}\0")
+                parts.append(b"D " + name + b"\n")
             else:
-                blob = self._checked(["hash-object", "-w", "--stdin"], stdin=content)
-                entries.append(f"{self._mode(parent, path)} {blob}\t{path}\0")
-        with self._index(parent) as index:
-            words = ["update-index", "-z", "--index-info"]
-            self._checked(words, stdin="".join(entries).encode(), index=index)
-            return self._commit(index, parent, message)
+                mode = self._mode(parent, path).encode()
+                parts += [b"M " + mode + b" inline " + name + b"\n", _data_for_git(content)]
+        # The branch is dropped again before it was ever written: only the commit is wanted.
+        parts.append(f"get-mark :1\nreset {BRANCH}\nfrom {NO_OBJECT}\n\ndone\n".encode())
+        return self._checked(["fast-import", "--quiet", "--done"], stdin=b"".join(parts))
 
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
         """Return the commit of a patch on top of ``parent``, or why it does not apply.
@@ -278,30 +296,70 @@ class TreeStore:
 
     # work trees
 
-    def lay_out(self, commit: str, folder: Path, index: Path, current: str | None) -> None:
+    def lay_out(
+        self, commit: str, folder: Path, index: Path, current: str | None, *, shared: bool = False
+    ) -> None:
         """Bring a work tree from the commit ``current`` to another, touching what differs only.
 
         ``current`` is None for a new one. A new work tree gets one old modification time for all
         its files, so that objects copied from an earlier build of the same base are newer than
-        their sources; what a later point changes is newer than every object.
+        their sources; what a later point changes is newer than every object. The files of a
+        ``shared`` one are those of all others of its commit: only git, which puts a new file in an
+        old one's place, may ever change it.
         """
         if current is not None:
+            # Of nothing else git has to be sure that the work tree holds it.
+            words = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=DMT"]
+            ran = self.git([*words, current, commit])
+            words = ["update-index", "-z", "--stdin"]
+            self._checked(words, stdin=ran.stdout, index=index, work_tree=folder)
             words = ["read-tree", "-m", "-u", current, commit]
             self._checked(words, index=index, work_tree=folder)
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        if shared and self._link(self._shared(commit), folder, index):
+            return
+        self._check_out(commit, folder, index)
+
+    def _check_out(self, commit: str, folder: Path, index: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         self._checked(["read-tree", commit], index=index)
         parallel = ["-c", "checkout.workers=0", "checkout-index", "--all", "--force"]
         self._checked(parallel, index=index, work_tree=folder)
         for parent, _, files in os.walk(folder):
             for name in files:
                 os.utime(os.path.join(parent, name), (0, 0), follow_symlinks=False)  # noqa: PTH118
-        self._checked(["update-index", "-q", "--refresh"], index=index, work_tree=folder)
+
+    def _shared(self, commit: str) -> Path:
+        """Return a folder with a work tree of a commit and its index, made when it is not there.
+
+        What a kill left half made is wiped by the next who wants it.
+        """
+        parent = self.path.parent / WORK_TREES
+        parent.mkdir(exist_ok=True)
+        kept, making = parent / commit, parent / f"{commit}{MAKING}"
+        with locked(parent / f"{commit}.lock"):
+            if not kept.is_dir():
+                shutil.rmtree(making, ignore_errors=True)
+                self._check_out(commit, making / "src", making / "index")
+                making.rename(kept)
+        os.utime(kept)  # what was used longest ago goes first
+        return kept
+
+    @staticmethod
+    def _link(kept: Path, folder: Path, index: Path) -> bool:
+        """Make a work tree of links to a shared one's files; False where that can't be done."""
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["cp", "--archive", "--link", "--", f"{kept / 'src'}/.", str(folder)]
+        if process.run(words, limits=GIT_LIMITS).status != 0:
+            return False
+        shutil.copyfile(kept / "index", index)
+        return True
 
     @contextmanager
     def _index(self, commit: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="farm-index-") as folder:
-            index = Path(folder) / "index"
+        with scratch(self.path) as folder:
+            index = folder / "index"
             self._checked(["read-tree", commit], index=index)
             yield index
 
@@ -315,19 +373,10 @@ class TreeStore:
         return mode if kind == "blob" else "100644"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file of this host; it ends with the process that holds it."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _fast_import(
     ref: str, stream: IO[bytes], check: Callable[[], None], write: Callable[[bytes], object]
 ) -> None:
-    write(f"commit {ref}\ncommitter farm <farm@localhost> 1577836800 +0000\n".encode())
-    write(b"data 5\nbase\n\n")
+    write(_commit_for_git(ref) + COMMITTER + _data_for_git(b"base\n"))
     leading = None
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
@@ -345,7 +394,7 @@ def _fast_import(
                 mode, content = _file(member, archive)
                 name = check_path(path, "the base's tarball").encode(errors="surrogateescape")
                 write(b"M %s inline " % mode + _quoted_for_git(name) + b"\n")
-                write(b"data %d\n" % len(content) + content + b"\n")
+                write(_data_for_git(content))
     # What follows the archive is padding; only its end shows whether the stream was whole.
     while stream.read(CHUNK):
         pass
@@ -365,6 +414,14 @@ def _file(member: tarfile.TarInfo, archive: tarfile.TarFile) -> tuple[bytes, byt
             "make it as `git archive` does",
         )
     return (b"100755" if member.mode & 0o100 else b"100644"), file.read()
+
+
+def _commit_for_git(ref: str) -> bytes:
+    return f"commit {ref}\n".encode()
+
+
+def _data_for_git(content: bytes) -> bytes:
+    return b"data %d\n" % len(content) + content + b"\n"
 
 
 def _quoted_for_git(path: bytes) -> bytes:

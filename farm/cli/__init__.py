@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from farm import settings
 from farm.app import App
-from farm.cli import control, inventory, runs, selftest, submit
+from farm.cli import control, inventory, runs, selftest, storage, submit
 from kernel_series.errors import printable
 from workers.errors import USER_ERRORS, FarmError, ProgramMissing
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Test kernel patch series that touch kprobes jump optimization, patch by patch.",
     pretty_exceptions_enable=False,
 )
-for module in (submit, control, runs, selftest, inventory):
+for module in (submit, control, runs, selftest, inventory, storage):
     module.register(app)
 
 

@@ -1,38 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``farm watch`` and ``farm cancel``: runs that another process works on."""
+"""``farm watch``, ``cancel`` and ``reproduce``: what was submitted, looked at and ended."""
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
 from sqlalchemy import select
 
+from farm import reproduce as reproduction
 from farm import schedule
 from farm.app import App
-from farm.cli import live, output
+from farm.cli import complete, live, output
 from farm.cli.submit import INTERRUPTED, AsJson, RunName, report, stopping
 from farm.db import claims
 from farm.db.database import database_now
 from farm.db.models import RunRow
 from farm.db.runs import find_run
 from farm.dispatch.local import take_back_from_the_dead
-from workers.errors import InfrastructureError, UserError
+from farm.reports import text
+from farm.reproduce import Reproduction, Result
+from workers.errors import Cancelled, InfrastructureError, UserError
 from workers.lane import remove
 from workers.process import Cancel
 
 LOOK_SECONDS = 0.3
 
-Named = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
+REPRODUCED = {Result.SAME: 0, Result.DIFFERENT: 1, Result.UNKNOWN: 3}
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(watch)
     app.command()(cancel)
+    app.command()(reproduce)
 
 
 def watch(context: typer.Context, run: RunName = "latest", as_json: AsJson = False) -> None:
@@ -72,7 +78,7 @@ def _has_ended(farm: App, run: str) -> bool:
     return False
 
 
-def cancel(context: typer.Context, run: Named, as_json: AsJson = False) -> None:
+def cancel(context: typer.Context, run: RunName, as_json: AsJson = False) -> None:
     """End a run for good, on whatever machine it is worked on; what was done stays.
 
     Returns when its jobs have been stopped.
@@ -106,3 +112,48 @@ def _let_go(farm: App, run: str) -> bool:
                 return True
         time.sleep(LOOK_SECONDS)
     return False
+
+
+def reproduce(
+    context: typer.Context,
+    test: Annotated[
+        str,
+        typer.Argument(
+            help="a test's id, as farm results --json has it", autocompletion=complete.tests
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Run one test again from what its result carries, and say whether it came out the same.
+
+    Exit status: 0 the same, 1 different, 2 bad input, 3 could not tell.
+    """
+    farm: App = context.obj
+    worker = farm.worker(reproduction.run_of(farm.database, test))
+    stop = Cancel()
+    with stopping(lambda: stop.request("interrupted")) as interrupted:
+        try:
+            found = reproduction.reproduce(worker, test, stop)
+        except Cancelled:
+            if not interrupted:
+                raise
+            raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        output.listing(**asdict(found))
+    else:
+        Console().print(_shown(found))
+    raise typer.Exit(REPRODUCED[found.result])
+
+
+def _shown(found: Reproduction) -> RenderableType:
+    style = {Result.SAME: "green", Result.DIFFERENT: "bold red", Result.UNKNOWN: "bold yellow"}
+    word = Text(f"{found.result}", style=style[found.result])
+    parts = [Text.assemble(word, text.foreign(f"  {found.test}: {found.reason}"))]
+    parts += [text.foreign(f"  not as then: {one}") for one in found.changed]
+    parts += [text.foreign(f"  came out otherwise: {one}") for one in found.differences]
+    kernel = "built again, the same bit for bit" if found.rebuilt else "from the cache"
+    if not found.changed:
+        parts.append(Text(f"  kernel {kernel}; status {found.now}"))
+    if found.folder:
+        parts.append(Text(f"  console and protocol: {found.folder}"))
+    return Group(*parts)

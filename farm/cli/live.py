@@ -20,8 +20,8 @@ from farm.db import claims
 from farm.db.models import JobRow, RunRow
 from farm.db.runs import REQUEST, load_run
 from farm.profiles import Profile
-from farm.records import Build, Run, Test
-from farm.reports.text import STYLES, foreign, one_line, status
+from farm.records import Build, Cell, Run, Test
+from farm.reports.text import ABREAST, STYLES, foreign, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
 
@@ -40,26 +40,32 @@ class _View:
         self._cells = len(request.cells)
         self._started = time.monotonic() - age
         self._said = set[str]()
-        self.run, self._jobs = self._read()
+        self._jobs = self._read_jobs()
+        self.run = self._read_run()
         # Once the points are known, a run needs the files of the series no more.
         self._points = len(self.run.points)
         if not self._points:
             self._points = planner.patches(manifest.load(request.manifest), request) + 1
 
-    def _read(self) -> tuple[Run, Mapping[int, tuple[str, str, int | None]]]:
+    def _read_jobs(self) -> Mapping[int, tuple[str, str, int | None]]:
+        with self._farm.database.transaction() as session:
+            rows = session.scalars(select(JobRow).where(JobRow.run_id == self._id))
+            return {job.id: (job.kind, job.state, job.spec.get("build")) for job in rows}
+
+    def _read_run(self) -> Run:
         with self._farm.database.transaction() as session:
             row = session.get_one(RunRow, self._id)
-            rows = session.scalars(select(JobRow).where(JobRow.run_id == self._id))
-            jobs = {job.id: (job.kind, job.state, job.spec.get("build")) for job in rows}
-            return load_run(session, row, self._profile.icount_shift), jobs
+            return load_run(session, row, self._profile.icount_shift)
 
     def refresh(self) -> None:
-        """Read the run anew."""
-        self.run, self._jobs = self._read()
+        """Read anew what changed: whatever a run has to show comes with the state of a job."""
+        jobs = self._read_jobs()
+        if jobs != self._jobs:
+            self._jobs, self.run = jobs, self._read_run()
 
     def table(self) -> RenderableType:
         """Return points x (build, boots), elapsed and remaining time."""
-        cells = list(dict.fromkeys(build.cell for build in self.run.builds if build.cell.boots))
+        cells = self._shown()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", justify="right", no_wrap=True)
         table.add_column("patch")
@@ -69,10 +75,22 @@ class _View:
         for point in self.run.points:
             row: list[RenderableType] = [str(point.index), one_line(point.subject)]
             for build in (one for one in self.run.builds if one.point == point.index):
-                if build.cell.boots:
+                if build.cell in cells:
                     row += [self._build(build), self._boots(build)]
             table.add_row(*row)
-        return Group(*([table] if self.run.points else []), *self._built_only(), self._line())
+        hidden = len({build.cell for build in self.run.builds if build.cell.boots}) - len(cells)
+        more = [Text(f"and {hidden} more flavours", style="dim")] if hidden else []
+        shown = [table] if self.run.points else []
+        return Group(*shown, *more, *self._built_only(), self._line())
+
+    def _shown(self) -> list[Cell]:
+        """Return the cells that fit on a screen: those that are not done first."""
+        builds = [build for build in self.run.builds if build.cell.boots]
+        done = {build.cell: True for build in builds}
+        for build in builds:
+            done[build.cell] &= build.result is not None and all(map(_is_done, build.tests))
+        chosen = sorted(done, key=lambda cell: done[cell])[:ABREAST]
+        return [cell for cell in done if cell in chosen]
 
     def _built_only(self) -> Iterator[Text]:
         """Yield how far the builds are that are not booted, if there are any."""

@@ -16,7 +16,7 @@ from rich.text import Text
 from sqlalchemy import select
 
 from farm.app import App
-from farm.cli import output
+from farm.cli import complete, output
 from farm.cli.submit import AsJson, RunName
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
@@ -41,7 +41,10 @@ def register(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(help="one run; without it the newest are listed")
+        str | None,
+        typer.Argument(
+            help="one run; without it the newest are listed", autocompletion=complete.runs
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +105,10 @@ def results(context: typer.Context, run: RunName = "latest", as_json: AsJson = F
 def regressions(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(help="one run; without it, what is open in any series")
+        str | None,
+        typer.Argument(
+            help="one run; without it, what is open in any series", autocompletion=complete.runs
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

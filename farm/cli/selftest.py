@@ -12,6 +12,7 @@ import typer
 from farm import planner
 from farm import selftest as canaries
 from farm.app import LAB, App
+from farm.cli import complete
 from farm.cli.submit import (
     Arches,
     AsJson,
@@ -28,7 +29,11 @@ from farm.cli.submit import (
 SERIES = canaries.SHIPPED / "jump-optimization"
 
 Names = Annotated[
-    list[str] | None, typer.Argument(help="shipped canaries by name, files or folders; else all")
+    list[str] | None,
+    typer.Argument(
+        help="shipped canaries by name, files or folders; else all",
+        autocompletion=complete.canaries,
+    ),
 ]
 On = Annotated[Path, typer.Option("--series", help="the series on whose last point to plant")]
 

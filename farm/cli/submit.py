@@ -19,7 +19,7 @@ from rich.console import Console
 
 from farm import planner, selftest
 from farm.app import LAB, App
-from farm.cli import live, output
+from farm.cli import complete, live, output
 from farm.planner import Flags
 from farm.reports import results, text
 from farm.schedule import STOPPED
@@ -32,21 +32,45 @@ from workers.errors import InfrastructureError, ProgramMissing, UserError
 EXIT = {"PASS": 0, "REGRESSION": 1, "INCONCLUSIVE": 3}
 INTERRUPTED = 130
 
-Series = Annotated[Path, typer.Argument(help="a series.yml, or a folder that holds one")]
+Series = Annotated[
+    Path,
+    typer.Argument(help="a series.yml, or a folder that holds one", autocompletion=complete.series),
+]
 Tree = Annotated[Path | None, typer.Option(help="a git repository to take the base from")]
-Profile = Annotated[str, typer.Option(help="how much is run: quick or full")]
-Lab = Annotated[str, typer.Option(help="the lab whose nodes are used")]
-Arches = Annotated[list[str] | None, typer.Option("--arch", help="only this architecture")]
-Configs = Annotated[list[str] | None, typer.Option("--config", help="only this config")]
-Nodes = Annotated[list[str] | None, typer.Option("--node", help="only this node")]
-Scenarios = Annotated[list[str] | None, typer.Option("--scenario", help="only this scenario")]
+Profile = Annotated[
+    str,
+    typer.Option(help="how much is run: quick or full", autocompletion=complete.profile_names),
+]
+Lab = Annotated[
+    str, typer.Option(help="the lab whose nodes are used", autocompletion=complete.labs)
+]
+Arches = Annotated[
+    list[str] | None,
+    typer.Option("--arch", help="only this architecture", autocompletion=complete.arches),
+]
+Configs = Annotated[
+    list[str] | None,
+    typer.Option("--config", help="only this config", autocompletion=complete.configs),
+]
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", help="only this node", autocompletion=complete.nodes)
+]
+Scenarios = Annotated[
+    list[str] | None,
+    typer.Option("--scenario", help="only this scenario", autocompletion=complete.scenarios),
+]
 Plants = Annotated[
     list[str] | None, typer.Option("--plant", help="CANARY@K: plant a fault on top of point K")
 ]
 Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
 NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
 Detach = Annotated[bool, typer.Option("--detach", help="go on in the background; prints the run")]
-RunName = Annotated[str, typer.Argument(help="a run's id, a unique prefix of it, or latest")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        help="a run's id, a unique prefix of it, or latest", autocompletion=complete.runs
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="results as one JSON document at the end")]
 
 

@@ -89,6 +89,36 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     return Claim(job.id, run, job.kind, job.spec, job.lane, job.fence, job.tries, job.priority)
 
 
+def take(
+    session: Session, run: str, kind: str, slot: str, holder: str, lease: float
+) -> Claim | None:
+    """Claim a slot for something that no run asks for, as a job of a run; None when none is free.
+
+    Nobody tries it again when its holder is lost.
+    """
+    take_back(session)
+    used = select(func.count()).where(JobRow.state == RUNNING, JobRow.slot == slot)
+    if (session.scalar(used) or 0) >= session.get_one(SlotRow, slot).capacity:
+        return None
+    now = session.scalar(select(database_now())) or 0.0
+    job = JobRow(
+        run_id=run,
+        kind=kind,
+        state=RUNNING,
+        slot=slot,
+        priority=0,
+        spec={},
+        holder=holder,
+        fence=1,
+        lease_until=now + lease,
+        tries=MOST_TRIES + 1,  # beyond the last one, whatever ends it
+    )
+    session.add(job)
+    session.flush()
+    session.add(AttemptRow(job_id=job.id, fence=job.fence, holder=holder, started=now))
+    return Claim(job.id, run, kind, {}, None, job.fence, job.tries, job.priority)
+
+
 def is_moving(session: Session, run: str) -> bool:
     """Whether a job of the run is being done, or waits only for a slot."""
     moving = select(JobRow.id).where(JobRow.run_id == run, JobRow.state.in_((READY, RUNNING)))

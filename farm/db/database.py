@@ -20,8 +20,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
 from farm.settings import make_folder
+from workers.cache import locked
 from workers.errors import InfrastructureError, UserError
-from workers.trees import locked
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

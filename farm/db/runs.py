@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from farm.db.claims import UNFINISHED
 from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
@@ -53,6 +53,7 @@ def find_run(session: Session, name: str) -> RunRow:
 def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     """Return all that is known of a run."""
     request = REQUEST.validate_python(row.request)
+    sources = _sources(session, row.id)
     pending = pending_tests(session, row.id)
     cells = {cell.name: cell for cell in request.cells}
     return Run(
@@ -66,10 +67,25 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(session, build, cells, pending) for build in row.builds),
+        builds=tuple(_build(one, cells, sources, pending) for one in _builds(session, row.id)),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
     )
+
+
+def _builds(session: Session, run: str) -> list[BuildRow]:
+    """Return the builds of a run, all that hangs on them read in a few queries."""
+    builds = select(BuildRow).where(BuildRow.run_id == run).order_by(BuildRow.id)
+    tests = selectinload(BuildRow.tests).selectinload(TestRow.observations)
+    return list(session.scalars(builds.options(tests)))
+
+
+def _sources(session: Session, run: str) -> dict[str, TestRow]:
+    """Return the tests, of this run or others, that tests of a run inherit from."""
+    wanted = select(TestRow.inherited_from).where(TestRow.run_id == run)
+    found = select(TestRow).where(TestRow.id.in_(wanted))
+    tests = session.scalars(found.options(selectinload(TestRow.observations)))
+    return {test.id: test for test in tests}
 
 
 def load_attempts(session: Session, row: RunRow) -> tuple[Attempt, ...]:
@@ -123,7 +139,10 @@ def _point(row: PointRow) -> Point:
 
 
 def _build(
-    session: Session, row: BuildRow, cells: Mapping[str, Cell], pending: frozenset[str]
+    row: BuildRow,
+    cells: Mapping[str, Cell],
+    sources: Mapping[str, TestRow],
+    pending: frozenset[str],
 ) -> Build:
     cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
@@ -132,12 +151,12 @@ def _build(
         cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
-        tests=tuple(_test(session, test, pending) for test in row.tests),
+        tests=tuple(_test(test, sources, pending) for test in row.tests),
     )
 
 
-def _test(session: Session, row: TestRow, pending: frozenset[str]) -> Test:
-    source = row if row.inherited_from is None else session.get_one(TestRow, row.inherited_from)
+def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str]) -> Test:
+    source = row if row.inherited_from is None else sources[row.inherited_from]
     own = row.observations if source is not row else []
     return Test(
         id=row.id,

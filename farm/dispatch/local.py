@@ -18,13 +18,15 @@ from farm.db import claims
 from farm.db.claims import LEASE_SECONDS, Claim, LostClaim
 from farm.db.database import Database, database_now
 from farm.db.models import RunRow, SlotRow
+from farm.dispatch.bell import Bell
 from farm.dispatch.leases import Leases
 from farm.runner import Worker
 from farm.schedule import ENDED, STOPPED, advance
 from workers.errors import InfrastructureError
 from workers.process import Cancel
 
-IDLE_SECONDS = 0.3
+IDLE_SECONDS = 1.0
+"""Between two looks of an idle worker at what other processes did; this one's own rings a bell."""
 
 
 def holder_name() -> str:
@@ -64,6 +66,7 @@ class LocalDispatcher:
         self._run = run
         self._holder = holder_name()
         self._stop = Cancel()
+        self._bell = Bell()
         self._leases = Leases(worker.database)
         self._trouble: BaseException | None = None
 
@@ -71,6 +74,7 @@ class LocalDispatcher:
         """Free what dead processes of this host held, and queue what the run needs."""
         with self._database.transaction() as session:
             take_back_from_the_dead(session)
+            self._worker.tidy(session, self._run)
             row = session.get_one(RunRow, self._run)
             advance(session, row, self._worker.host)
 
@@ -96,6 +100,7 @@ class LocalDispatcher:
     def stop(self, reason: str) -> None:
         """Stop all jobs; they are given back, and ``farm resume`` goes on with them."""
         self._stop.request(reason)
+        self._bell.ring()
         self._leases.stop(reason)
 
     def _look(self) -> None:
@@ -120,6 +125,7 @@ class LocalDispatcher:
 
     def _work(self) -> None:
         while not self._stop.wait(0):
+            heard = self._bell.rings
             with self._database.transaction() as session:
                 row = session.get_one(RunRow, self._run)
                 if row.state in ENDED:
@@ -129,9 +135,10 @@ class LocalDispatcher:
                     # A job whose lease ran out too often failed without anybody to go on from it.
                     advance(session, row, self._worker.host)
             if claim is None:
-                self._stop.wait(IDLE_SECONDS)
+                self._bell.wait(heard, IDLE_SECONDS)
                 continue
             self._execute(claim)
+            self._bell.ring()
 
     def _execute(self, claim: Claim) -> None:
         with self._leases.holding(claim) as cancel:

@@ -129,7 +129,9 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
     return {
         "arch": build.cell.arch,
         "config": build.cell.config,
-        "toolchain": build.cell.toolchain,
+        "toolchain": (result.toolchain if result else "") or build.cell.toolchain,
+        "toolchain_sha256": result.toolchain_sha256 if result else None,
+        "config_sha256": result.config_sha256 if result else None,
         "boots": build.cell.boots,
         "targets": list(result.targets) if result else [],
         "status": (result.status if result else Status.MISS).value,
@@ -149,6 +151,8 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
 
 def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
     first = test.observations[0] if test.observations else None
+    setup = first.setup if first else None
+    played = {one.name: one for one in setup.scenarios} if setup else {}
     return {
         "id": test.id,
         "scenario": test.scenario,
@@ -161,6 +165,10 @@ def _test(test: Test, verdict: Judgement) -> dict[str, Any]:
         "inherited_from": test.inherited_from,
         "attempts": sum(seen.purpose is not Purpose.CONTROL for seen in test.observations),
         "seed": test.seed,
+        "machine": setup.model if setup else None,
+        "icount_shift": setup.icount_shift if setup else None,
+        "parameters": dict(played[test.scenario].parameters) if played else {},
+        "boot": list(played),
         "cases": [
             {"name": case.name, "status": case.status.value, "reason": case.reason}
             for case in verdict.cases

@@ -7,7 +7,7 @@ commands to the terminal.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +17,16 @@ from rich.text import Text
 
 from farm import selftest
 from farm.app import Judged
-from farm.records import Build, Run, Test
+from farm.records import Build, Cell, Run, Test
 from farm.reports import results
 from farm.schedule import FINISHED
 from farm.verdicts.judge import Judgement
 from kernel_series.errors import printable
 from stress.scenario import Clock
 from workers.status import Status
+
+ABREAST = 2
+"""Cells side by side in a table of points."""
 
 MOST_REMARKS = 5
 """Remarks on a patch that are shown; all are in the JSON document."""
@@ -125,8 +128,14 @@ def _heading(found: Run) -> RenderableType:
     return Group(title, foreign(about))
 
 
-def _points(found: Run, judgements: Mapping[str, Judgement]) -> Table:
+def _points(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType:
+    """Return a table of the points for every few cells: as many as a screen is wide."""
     cells = list(dict.fromkeys(build.cell for build in found.builds if build.cell.boots))
+    groups = [cells[start : start + ABREAST] for start in range(0, len(cells), ABREAST)] or [[]]
+    return Group(*(_points_in(found, group, judgements) for group in groups))
+
+
+def _points_in(found: Run, cells: Sequence[Cell], judgements: Mapping[str, Judgement]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("patch")  # the one that gives way on a narrow screen
@@ -224,12 +233,11 @@ def _tests(tests: Sequence[Test], judgements: Mapping[str, Judgement]) -> Text:
 
 
 def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType | None:
-    """Return what a probe hit costs, point by point, as counted under icount on the first cell."""
+    """Return what probes cost, point by point, as counted under icount on the first cell."""
     if not found.builds:
         return None
     first = found.builds[0].cell
-    columns = dict[int, dict[str, float]]()
-    unit = ""
+    columns = defaultdict[str, dict[int, dict[str, float]]](dict)
     for build in found.builds:
         figures = [
             one
@@ -237,12 +245,14 @@ def _figures(found: Run, judgements: Mapping[str, Judgement]) -> RenderableType 
             if build.cell == first and test.clock is Clock.ICOUNT
             for one in judgements[test.id].measurements
         ]
-        if figures:
-            unit = figures[0].unit
-            columns[build.point] = {one.name: one.value for one in figures}
-    if not columns:
-        return None
-    title = Text(f"Cost of a hit in {unit}, {first.arch} {first.config}, by point", style="bold")
+        for one in figures:
+            columns[one.unit].setdefault(build.point, {})[one.name] = one.value
+    tables = [_by_point(unit, first, columns[unit]) for unit in sorted(columns, reverse=True)]
+    return Group(*tables) if tables else None
+
+
+def _by_point(unit: str, cell: Cell, columns: Mapping[int, Mapping[str, float]]) -> RenderableType:
+    title = Text(f"Cost in {unit}, {cell.arch} {cell.config}, by point", style="bold")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
     for point in columns:

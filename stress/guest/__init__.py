@@ -19,11 +19,15 @@ With ioeventfd off a write is with the host when it returns, so nothing is lost 
 with icount the boot is repeatable."""
 
 INIT_PATH = "/init"
-MODULE_PATH = "/farm_stress.ko"
+MODULES = ("farm_stress.ko", "farm_passenger.ko", "farm_sites.ko", "farm_more_sites.ko")
+"""What the folder of module_sources() builds. All are at the root of the initramfs; init loads the
+first, and that one asks for the others."""
 JOB_PATH = "/job.json"
 BUSYBOX_PATH = "/bin/busybox"
 """Where things stand in the initramfs. Busybox is needed by scripts alone."""
 SCRIPT_FOLDER = "/scenarios"
+SHARED_SCRIPT = "report.sh"
+"""What the scripts there have in common; no scenario by itself."""
 
 NOLIBC = "tools/include/nolibc"
 """The C library for init, in a kernel tree from 5.1 on; older trees have none."""
@@ -39,7 +43,7 @@ _MACHINE = MappingProxyType(
 
 
 def module_sources() -> Mapping[str, bytes]:
-    """The files of the folder to give to Kbuild as M=; the result is `farm_stress.ko`."""
+    """The files of the folder to give to Kbuild as M=; the result are MODULES."""
     return _read("module", "*")
 
 
@@ -49,7 +53,7 @@ def init_sources() -> Mapping[str, bytes]:
 
 
 def scripts() -> Mapping[str, bytes]:
-    """The files of SCRIPT_FOLDER."""
+    """The files of SCRIPT_FOLDER, SHARED_SCRIPT among them."""
     return _read("scripts", "*.sh")
 
 

@@ -33,6 +33,7 @@ from farm import settings
 from farm.app import LAB, App
 from farm.planner import Flags
 from kernel_series import manifest
+from stress.scenario import load_all
 from workers import payload
 from workers.lane import REPRODUCIBLE, Lane, host_jobs
 from workers.machines import qemu
@@ -102,6 +103,7 @@ def _farm(home: Path, *words: str | Path) -> tuple[float, dict[str, Any]]:
 def points(home: Path, results: dict[str, Any], work: Path) -> list[Point]:
     """Return the loop's steps: the boots of each point, one a clock, with their initramfs."""
     steps = []
+    known = load_all()
     for point in results["points"]:
         (build,) = point["builds"]
         common = home / "cache" / "payloads" / build["payload"] / payload.INITRAMFS
@@ -109,7 +111,10 @@ def points(home: Path, results: dict[str, Any], work: Path) -> list[Point]:
         for test in build["tests"]:
             initramfs = work / f"{point['index']}-{test['clock']}.initramfs"
             job = Path(test["folder"]) / payload.JOB
-            payload.with_job(common, job.read_bytes(), initramfs)
+            told = job.read_bytes()
+            asked = [known[one["name"]] for one in json.loads(told)["scenarios"]]
+            programs = sorted({tool for scenario in asked for tool in scenario.tools})
+            payload.with_job(common, told, initramfs, programs)
             boots[test["clock"]] = Boot(tuple(test["command"]), initramfs)
         steps.append(Point(point["commit"], tuple(boots.values())))
     return steps

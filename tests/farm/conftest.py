@@ -28,6 +28,7 @@ from farm import cli
 from farm.app import App
 from farm.db.database import Database
 from farm.settings import Settings
+from stress import guest
 from stress.scenario import FeatureState, Scenario, load_all
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ NEEDED = sorted({name for one in load_all().values() for name in one.needs.kerne
 MAKEFILE = f"""\
 ifdef M
 modules:
-\t@cp module.c $(M)/farm_stress.ko
+\t@for ko in {" ".join(guest.MODULES)}; do cp module.c $(M)/$$ko; done
 else
 allnoconfig:
 \t@grep -v CONFIG_OPTPROBES= $(KCONFIG_ALLCONFIG) >$(O)/.config
@@ -295,7 +296,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, shared_cache: Path, configs: Path) -> Settings:
-    return Settings(tmp_path / "data", shared_cache, configs)
+    return Settings(tmp_path / "data", shared_cache, configs, 1 << 30)
 
 
 @pytest.fixture

@@ -35,6 +35,9 @@ class Worker:
     stage: Stage
     host: Any = None
 
+    def tidy(self, session: Session, run: str) -> None:
+        """Nothing was booted here."""
+
     def execute(self, claim: Claim, cancel: Cancel) -> None:
         try:
             self.stage(claim, cancel)

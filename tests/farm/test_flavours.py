@@ -238,3 +238,18 @@ def test_a_series_that_touches_nothing_compiled(farm: Any, series: Any) -> None:
         "what": "build-only defconfig on x86_64",
         "why": "the series touches no source that is compiled for x86_64",
     } in said.document["not_tested"]
+
+
+def test_many_flavours_stand_in_tables_that_a_screen_holds(
+    farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    series.patch("explain", {"doc": "x\n"})
+    configs = ["preempt-none", "preempt", "preempt-voluntary"]
+    path = series.write(matrix={"config": configs})
+    said = farm.submit(path, *(word for name in configs for word in ("--config", name)))
+    assert said.status == 0, said.stderr
+    shown = farm("results").stdout
+    assert shown.count("explain") == 2
+    assert all(shown.count(f"x86_64 {name} ") == 1 for name in configs[1:])
+    assert max(len(line) for line in shown.splitlines()) <= 100

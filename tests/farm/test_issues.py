@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from farm import selftest
 from farm.issues import Issue, load_all, recognise
 from farm.verdicts.judge import Fault, Kind
+from farm.verdicts.regressions import PLAIN
+from stress.scenario import load_all as load_scenarios
 from workers.errors import UserError
 
 FILE = {
@@ -20,6 +23,21 @@ FILE = {
     "fixed-by": "0123456789ab",
     "seen-in": "6.12.117",
 }
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_ships_fits_together() -> None:
+    """A cure is of an issue that is known, and every issue that a boot can show has one."""
+    issues = load_all(ROOT / "configs" / "issues")
+    recipes = selftest.find(())
+    booted = {one.id for one in issues if not PLAIN.issuperset(one.kinds)}
+    assert booted == {one.cures for one in recipes if one.cures is not None}
+    known = load_scenarios()
+    assert {name for one in recipes for name in one.caught_by} <= set(known)
+    cases = [pattern for one in issues for pattern in one.match if Kind.CASE in one.kinds]
+    assert {case.partition(".")[0] for case in cases} <= set(known)
 
 
 def write(folder: Path, name: str, **keys: Any) -> Path:

@@ -63,7 +63,7 @@ def observed(
     )
     told = BootReport(reports, ending is Ending.FINISHED, reason, 2 if reports else None, {}, 0)
     result = BootResult(ending, told, crash.read(console.encode()), 1.5, ("qemu", "-x"), "rip=0")
-    return list(observations(request, result, Purpose.TEST, "tcg"))
+    return list(observations(request, result, Purpose.TEST, "tcg", "a model"))
 
 
 def marks(*names: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from farm import profiles, settings
-from stress.scenario import Clock
+from stress import scenario
+from stress.scenario import Check, Clock, FeatureState
 from workers import machines
-from workers.errors import UserError
+from workers.errors import USER_ERRORS, UserError
 
 CONFIGS = settings.load({"HOME": "/home/u"}).configs
 
@@ -27,6 +28,33 @@ def test_every_shipped_profile_loads(name: str) -> None:
     assert Clock.WALL not in profile.effects
     limits = profile.boot_limits
     assert limits.silence < limits.whole
+
+
+def test_parameters_of_a_profile_take_the_place_of_a_scenario_s_own() -> None:
+    scenarios = scenario.load_all()
+    quick = profiles.load_profile(CONFIGS, "quick").adapted(scenarios)
+    full = profiles.load_profile(CONFIGS, "full").adapted(scenarios)
+    assert quick["memory"].parameters["probes"] == 1000
+    assert full["memory"].parameters["probes"] == 10000
+    assert full["smoke"] == scenarios["smoke"]
+    # What must be seen follows.
+    assert Check("hits", "eq", 10000) in full["memory"].checks(FeatureState.PRESENT)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"memroy": {"probes": 1}}, "unknown scenario 'memroy'.*known: .*memory"),
+        ({"memory": {"probe": 1}}, "no parameter 'probe'.*known: .*probes"),
+        ({"memory": {"probes": "many"}}, "its type is int"),
+    ],
+)
+def test_parameters_that_no_scenario_has_are_refused(
+    parameters: dict[str, Any], message: str
+) -> None:
+    profile = profiles.load_profile(CONFIGS, "quick").model_copy(update={"parameters": parameters})
+    with pytest.raises(USER_ERRORS, match=message):
+        profile.adapted(scenario.load_all())
 
 
 @pytest.mark.parametrize("name", profiles.names(CONFIGS / "labs"))

@@ -74,7 +74,7 @@ def test_a_run_with_a_bit_of_everything(farm: Any, series: Any, program: Program
         "kernel NULL pointer dereference",
         "does not apply",
         "Not tested, and why",
-        "Cost of a hit",
+        "Cost in instructions",
     ):
         assert words in shown
 

@@ -38,7 +38,7 @@ NOT_OK = '"smoke.first": "not ok # 5 of 10 hits"'
 def settings(tmp_path: Path, shared_cache: Path, configs: Path) -> Settings:
     """With data files of this test's own, so that it can add known issues."""
     shutil.copytree(configs, tmp_path / "configs")
-    return Settings(tmp_path / "data", shared_cache, tmp_path / "configs")
+    return Settings(tmp_path / "data", shared_cache, tmp_path / "configs", 1 << 30)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import kernel_series
+from kernel_series import edits
 from kernel_series.content import Content
 from kernel_series.manifest import load
 from kernel_series.run import Run
@@ -58,6 +59,24 @@ def test_on_top() -> None:
     assert found is not None
     assert len(found) == 10
     assert all(subject.startswith("kprobes") for subject in found)
+
+
+RECIPES = sorted((*SHIPPED.glob("canaries/*.yml"), *SHIPPED.glob("cures/*.yml")))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_canary_and_a_cure_say_what_shows_them(path: Path) -> None:
+    recipe = edits.load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.caught_by
+    assert recipe.shows
+    assert (recipe.cures is not None) == (path.parent.name == "cures")
+
+
+@pytest.mark.kernel_source
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_canary_and_a_cure_fit_the_tree(path: Path, kernel_source: Tree, run: Run) -> None:
+    assert edits.apply(edits.load_recipe(path).edits, kernel_source, run, path.name)
 
 
 def test_jump_optimization_v8() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's init, its parts compiled for this host: job reader, stamping, and the whole."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -266,6 +267,24 @@ def test_init_compiles_with_the_hosts_library(compiler: str, tmp_path: Path) -> 
     assert (tmp_path / "init").read_bytes()[:4] == b"\x7fELF"
 
 
+def test_init_is_the_modules_hand_in_user_space(compiler: str, tmp_path: Path) -> None:
+    for name, content in guest.init_sources().items():
+        (tmp_path / name).write_bytes(content)
+    subprocess.run([compiler, *guest.init_arguments("x86_64", None)], cwd=tmp_path, check=True)
+    switch = tmp_path / "switch"
+    switch.write_text("1")
+
+    def helps(*words: str | Path) -> int:
+        return subprocess.run([tmp_path / "init", *words], check=False).returncode
+
+    assert helps("write", switch, "0") == 0
+    assert switch.read_text() == "0"
+    assert helps("write", tmp_path / "missing", "0") == errno.ENOENT
+    assert helps("load", tmp_path / "missing.ko") == errno.ENOENT
+    assert helps("unload", "farm_no_such_module") != 0
+    assert helps("write", switch) == errno.EINVAL
+
+
 def test_init_arguments() -> None:
     arguments = guest.init_arguments("i386", "/src/tools/include/nolibc")
     assert "-m32" in arguments
@@ -276,7 +295,8 @@ def test_init_arguments() -> None:
 
 def test_names_that_both_sides_use() -> None:
     source = guest.init_sources()["init.c"].decode()
-    for name in (guest.PORT_NAME, guest.MODULE_PATH, guest.JOB_PATH, guest.BUSYBOX_PATH):
+    module = f"/{guest.MODULES[0]}"
+    for name in (guest.PORT_NAME, module, guest.JOB_PATH, guest.BUSYBOX_PATH):
         assert f'"{name}"' in source
     assert f'"{guest.SCRIPT_FOLDER}/"' in source
 
@@ -288,5 +308,7 @@ def test_kbuild_names_every_source() -> None:
     assert sorted(sources) == sorted(
         word.removesuffix(".o")
         for word in kbuild.split()
-        if word.endswith(".o") and word != "farm_stress.o"
+        if word.endswith(".o")
+        and word.replace(".o", ".ko") not in guest.MODULES
+        and not word.startswith("OBJECT_FILES_")
     )

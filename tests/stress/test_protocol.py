@@ -60,6 +60,11 @@ END = {"scenario": "smoke", "outcome": "done", "reason": None, "lines": 0, "sum"
             {"name": "overhead.kprobe", "calls": 10, "ns": [5, 6], "base_ns": [1]},
             Measured(Measure("overhead.kprobe", 10, (5, 6), (1,))),
         ),
+        (
+            "measure",
+            {"name": "memory.system", "calls": 10, "bytes": [5], "base_bytes": [1]},
+            Measured(Measure("memory.system", 10, (5,), (1,), "bytes")),
+        ),
         ("end", END, ScenarioEnd("smoke", Outcome.DONE, None, True)),
         (
             "end",
@@ -101,6 +106,7 @@ def test_stamped_lines(verb: str, said: object, event: Event) -> None:
         ("evidence", {"hits": "1000"}),
         ("evidence", {"hits": True}),
         ("evidence", {"Hits": 1}),
+        ("measure", {"name": "a.b", "calls": 1, "bytes": [1], "base_ns": [1]}),
         ("measure", {"name": "a.b", "calls": 0, "ns": [1], "base_ns": [1]}),
         ("measure", {"name": "a.b", "calls": 1, "ns": [], "base_ns": [1]}),
         ("measure", {"name": "a.b", "calls": 1, "ns": [-1], "base_ns": [1]}),

@@ -33,7 +33,7 @@ def demo(tmp_path: Path) -> Scenario:
 
 
 def test_shipped_scenarios_load() -> None:
-    assert {"smoke", "overhead"} <= set(load_all())
+    assert {"smoke", "overhead", "memory", "events"} <= set(load_all())
 
 
 def test_every_module_scenario_has_a_file_and_every_file_an_entry() -> None:
@@ -42,7 +42,7 @@ def test_every_module_scenario_has_a_file_and_every_file_an_entry() -> None:
     runs = {scenario.run for scenario in load_all().values()}
     assert {run for run in runs if not run.startswith("sh:")} == entries
     scripts = {run.removeprefix("sh:") + ".sh" for run in runs if run.startswith("sh:")}
-    assert scripts == set(guest.scripts())
+    assert scripts | {guest.SHARED_SCRIPT} == set(guest.scripts())
 
 
 def test_contract_of_smoke() -> None:

@@ -17,8 +17,8 @@ from stress.protocol import Outcome, Rejection
 from stress.scenario import Clock, load_all
 from stress.transcript import ScenarioReport
 from workers import boot as booting
-from workers import payload
 from workers.boot import MARKER, BootRequest, BootResult, Ending, Limits
+from workers.cpio import Entry, cpio
 from workers.errors import Cancelled, InfrastructureError, UserError
 from workers.machines import Node, Running, Start
 from workers.machines.fake import LONGEST_MS, Fake
@@ -39,7 +39,7 @@ CRASH = "BUG: kernel NULL pointer dereference, address: 0000000000000008"
 @pytest.fixture
 def request_(tmp_path: Path) -> BootRequest:
     archive = tmp_path / "initramfs"
-    archive.write_bytes(payload.cpio([payload.Entry("init", 0o100755, b"#!")]))
+    archive.write_bytes(cpio([Entry("init", 0o100755, b"#!")]))
     return BootRequest(
         arch="x86_64",
         kernel=tmp_path / "vmlinux",
@@ -92,8 +92,8 @@ def test_measures_are_nanoseconds_or_instructions(
     asked = replace(request_, clock=clock)
     program = acts(measures={"smoke.kprobe": [500, {"plain": 501, "optimized": 98}]})
     (measure,) = told(boot(asked, program))["smoke"].measures
-    assert measure.ns == tuple(net * measure.calls << shift for net in (500, 501))
-    assert set(measure.base_ns) == {0}
+    assert measure.totals == tuple(net * measure.calls << shift for net in (500, 501))
+    assert set(measure.base) == {0}
 
 
 OPEN = "smoke.d"

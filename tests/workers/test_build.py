@@ -294,6 +294,7 @@ def test_the_second_time_nothing_is_built(bench: Bench) -> None:
     bench.log(1).unlink()
     bench.lane = "another"
     again = bench.build(1, series="another series with the same trees")
+    assert [step.name for step in first.steps][:3] == ["lay out", "configure", "make vmlinux"]
     assert again == replace(first, cached=True, seconds=again.seconds, steps=())
     assert not bench.log(1).exists()
     assert not bench.out.exists()

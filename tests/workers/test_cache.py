@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.cache import Cache, read_made, take
+from workers.cache import Cache, read_made, sweep, take
 from workers.errors import KernelFailure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -181,3 +181,42 @@ def test_a_folder_on_the_way_may_be_no_link(made: Path) -> None:
     (made / "init").symlink_to(made.parent)
     with pytest.raises(KernelFailure, match="the build left no init/vmlinux: Not a directory"):
         read_made(made, "init/vmlinux", 1000)
+
+
+# Who removes, and who uses.
+
+
+def test_a_folder_that_is_used_is_not_taken_away(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.filling("key") as folder:
+        (folder / "file").write_text("x")
+    with cache.using("key") as used, cache.using("key") as again:
+        assert used == again == cache.find("key")
+        assert not cache.hide("key")
+    assert cache.hide("key")
+    assert not cache.hide("key")
+    assert cache.find("key") is None
+    with cache.using("key") as gone:
+        assert gone is None
+    sweep(cache.root)
+    assert list(cache.root.iterdir()) == []
+
+
+def test_what_is_found_is_younger_afterwards(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.filling("key"):
+        pass
+    os.utime(cache.root / "key", (1e9, 1e9))
+    found = cache.find("key")
+    assert found is not None
+    assert found.stat().st_mtime > 1e9
+
+
+def test_sweeping_leaves_what_is_being_filled(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    (cache.root / ".filling-by-a-killed-one").mkdir()
+    with cache.filling("key") as folder:
+        sweep(cache.root)
+        assert folder.is_dir()
+        assert list(cache.root.iterdir()) == [folder]
+    assert cache.find("key") is not None

@@ -175,3 +175,55 @@ def test_what_was_asked_for_and_is_not_there(dotconfig: dict[str, str], names: l
     found = kconfig.unmet(CONFIG.symbols, dotconfig)
     assert [symbol.name for symbol in found] == names
     assert [symbol.optional for symbol in found] == [name == "PVH" for name in names]
+
+
+def test_what_is_wished_for_comes_first_and_is_not_compared() -> None:
+    config = Config("mini", "x86_64", (Symbol("SMP", "n", "asked"),), CONFIG.symbols)
+    assert config.text().splitlines()[-1] == "# CONFIG_SMP is not set"
+    assert "CONFIG_KPROBES=y\n" in config.text()
+    assert kconfig.unmet(config.symbols, {}) == ()
+    assert config.digest() != CONFIG.digest()
+    other = Config("mini", "x86_64", (), start="defconfig")
+    assert other.digest() != Config("mini", "x86_64", ()).digest()
+
+
+KCONFIG = """\
+config OPTPROBES
+\tbool "Kprobes jump optimization support (EXPERIMENTAL)"
+\tdefault y
+
+menuconfig MENU
+\tprompt "Menu" if EXPERT
+\thelp
+\t  config HELP
+\t  bool "no symbol at all"
+
+config HAVE_OPTPROBES
+\tbool
+
+config DERIVED
+\tdef_bool y
+\tdepends on OPTPROBES
+
+if DERIVED
+config LAST
+  int 'a number'
+endif
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("OPTPROBES", True),
+        ("MENU", True),
+        ("LAST", True),
+        ("HAVE_OPTPROBES", False),
+        ("DERIVED", False),
+        ("HELP", False),
+        ("OPT", False),
+        (".*", False),
+    ],
+)
+def test_symbols_that_can_be_set(name: str, there: bool) -> None:
+    assert kconfig.prompted(name, KCONFIG) is there

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from stress import guest
 from workers import payload
+from workers.cpio import ALIGNMENT, Entry, cpio
 from workers.errors import InfrastructureError
-from workers.payload import Entry, cpio
 from workers.status import Status
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_a_device_has_its_numbers() -> None:
 def test_the_same_entries_are_the_same_bytes_and_whole_blocks() -> None:
     first = cpio(FILES)
     assert cpio(iter(FILES)) == first
-    assert len(first) % payload.ALIGNMENT == 0
+    assert len(first) % ALIGNMENT == 0
     assert cpio(FILES[:-1]) != first
 
 
@@ -111,7 +111,7 @@ def test_every_field_is_where_the_format_says(names: list[str], contents: list[b
         assert (inode, links) == (len(found) + 1, 1)
         found.append(Entry(name[:-1].decode(), mode, data[body_at : body_at + size]))
     assert found == entries
-    assert data[at:] == bytes(-at % payload.ALIGNMENT)
+    assert data[at:] == bytes(-at % ALIGNMENT)
 
 
 def test_a_job_is_appended_and_the_rest_untouched(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_job_is_appended_and_the_rest_untouched(tmp_path: Path) -> None:
     whole = (tmp_path / "whole").read_bytes()
     assert whole.startswith(common.read_bytes())
     assert common.read_bytes() == cpio(FILES)
-    assert common.stat().st_size % payload.ALIGNMENT == 0
+    assert common.stat().st_size % ALIGNMENT == 0
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
     parts = archives(whole)
@@ -156,11 +156,11 @@ def test_all_that_a_guest_needs_is_there(initramfs: bytes, tmp_path: Path) -> No
         "dev/console": "crw-------",
         "bin/busybox": "-rwxr-xr-x",
         "init": "-rwxr-xr-x",
-        "farm_stress.ko": "-rw-r--r--",
+        **dict.fromkeys(guest.MODULES, "-rw-r--r--"),
         **{f"scenarios/{name}": "-rwxr-xr-x" for name in guest.scripts()},
     }
     assert modes == expected
-    names = ["init", "bin/busybox", "farm_stress.ko"]
+    names = ["init", "bin/busybox", *guest.MODULES]
     busybox(initramfs, "-idm", *names, folder=tmp_path)
     assert (tmp_path / "bin" / "busybox").read_bytes() == payload.BUSYBOX.read_bytes()
     assert (tmp_path / "init").read_bytes().startswith(b"\x7fELF")
@@ -177,9 +177,10 @@ def test_a_module_in_the_archive_is_the_one_that_was_built(
     initramfs: bytes, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "x").mkdir()
-    busybox(initramfs, "-idm", "farm_stress.ko", folder=tmp_path / "x")
-    built = bench.out.parent / "payload" / "module" / "farm_stress.ko"
-    assert (tmp_path / "x" / "farm_stress.ko").read_bytes() == built.read_bytes()
+    busybox(initramfs, "-idm", *guest.MODULES, folder=tmp_path / "x")
+    for name in guest.MODULES:
+        built = bench.out.parent / "payload" / "module" / name
+        assert (tmp_path / "x" / name).read_bytes() == built.read_bytes()
 
 
 @pytest.mark.usefixtures("small_init")

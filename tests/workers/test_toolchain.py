@@ -62,6 +62,7 @@ def test_another_compiler_or_linker_is_another_identity(program: str, programs: 
     ("name", "reason"),
     [
         ("gcc-98", "toolchain gcc-98: gcc-98 is not installed; install Debian's package gcc-98"),
+        ("vax-linux-gnu-gcc", "install Debian's package gcc-vax-linux-gnu"),
         ("clang", "unknown toolchain 'clang'; known: auto, gcc-N as Debian packages it"),
         ("gcc-12; touch x", "unknown toolchain"),
         ("/tmp/gcc", "unknown toolchain"),
@@ -71,3 +72,30 @@ def test_another_compiler_or_linker_is_another_identity(program: str, programs: 
 def test_what_is_not_there_is_a_user_error(name: str, reason: str) -> None:
     with pytest.raises(UserError, match=re.escape(reason)):
         toolchain.find(name)
+
+
+def test_a_cross_compiler_brings_its_own_programs(programs: Path) -> None:
+    write(programs / "vax-linux-gnu-gcc-9", "9.1.0")
+    write(programs / "vax-linux-gnu-ld", "2.40")
+    found = toolchain.find("vax-linux-gnu-gcc-9")
+    assert (found.name, found.cross) == ("vax-linux-gnu-gcc-9", "vax-linux-gnu-")
+    assert found.settings == (
+        "CROSS_COMPILE=vax-linux-gnu-",
+        "CC=vax-linux-gnu-gcc-9",
+        "HOSTCC=gcc",
+    )
+    write(programs / "vax-linux-gnu-ld", "2.41")
+    assert toolchain.find("vax-linux-gnu-gcc-9").identity != found.identity
+    assert toolchain.find("auto").settings == ("CC=gcc", "HOSTCC=gcc")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "package"),
+    [
+        ("gcc-12", "gcc-12"),
+        ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+        ("x86_64-linux-gnu-gcc-12", "gcc-12-x86-64-linux-gnu"),
+    ],
+)
+def test_debians_package_of_a_compiler(compiler: str, package: str) -> None:
+    assert toolchain.package(compiler) == package

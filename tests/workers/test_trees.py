@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kernel_series.errors import PatchUnreadable
+from kernel_series.run import Ran
 from kernel_series.tree import Change
+from workers import process
 from workers.errors import InfrastructureError
-from workers.trees import ApplyFailure, Difference, TreeStore
+from workers.trees import WORK_TREES, ApplyFailure, Difference, TreeStore
 
 NUMBERS = "".join(f"{number}\n" for number in range(1, 21))
 
@@ -249,8 +253,6 @@ def test_what_a_patch_can_do(
             "patch",
             "affected file 'scripts/link/x' is beyond a symbolic link",
         ),
-        ("nothing at all\n", "patch", "No valid patches in input"),
-        (CHANGED.format("Makefile").replace("4,4", "4,9"), "patch", "corrupt patch at line 9"),
     ],
 )
 def test_what_does_not_apply_says_why(
@@ -261,6 +263,18 @@ def test_what_does_not_apply_says_why(
     assert (made.file, made.line) == (place, None)
     assert made.reason.startswith(reason)
     assert str(made) == f"{place}: {made.reason}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("nothing at all\n", "No valid patches in input"),
+        (CHANGED.format("Makefile").replace("4,4", "4,9"), "corrupt patch at line 9"),
+    ],
+)
+def test_what_is_no_patch_is_bad_input(text: str, reason: str, store: TreeStore, base: str) -> None:
+    with pytest.raises(PatchUnreadable, match=f'patch "subject": {reason}'):
+        store.commit_patch(base, text.encode(), "subject")
 
 
 def test_an_absolute_path_stays_in_the_tree(
@@ -394,6 +408,61 @@ def test_the_next_point_touches_only_what_differs(
     assert not (folder / "arch").exists()
     assert back["Makefile"][1] == OLD
     assert back["kernel/kprobes.c"][1] > OLD  # newer than any object made of the other point
+
+
+def test_work_trees_share_what_none_of_them_changed(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name / "src" for name in ("one", "other")]
+    for folder in folders:
+        store.lay_out(base, folder, folder.with_name("index"), None, shared=True)
+    one, other = folders
+    expected = files(one)
+    assert {about[1] for about in expected.values()} == {OLD}
+    assert files(other) == expected
+    assert (one / "Makefile").samefile(other / "Makefile")
+
+    made = store.commit_change(base, Change({"kernel/kprobes.c": b"new\n", "Makefile": None}), "s")
+    store.lay_out(made, one, one.with_name("index"), base)
+    assert (one / "kernel" / "kprobes.c").read_bytes() == b"new\n"
+    assert not (one / "Makefile").exists()
+    store.lay_out(base, one, one.with_name("index"), made)
+    assert {path: about[0] for path, about in files(one).items()} == BASE | {
+        "scripts/link": b"run.sh"
+    }
+    assert files(other) == expected
+    store.lay_out(base, tmp_path / "third", tmp_path / "index", None, shared=True)
+    assert files(tmp_path / "third") == expected
+
+
+def test_a_shared_work_tree_that_a_kill_left_half_made_is_made_anew(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    half = store.path.parent / WORK_TREES / f"{base}.making" / "src"
+    half.mkdir(parents=True)
+    (half / "Makefile").write_text("half")
+    store.lay_out(base, tmp_path / "src", tmp_path / "index", None, shared=True)
+    assert (tmp_path / "src" / "Makefile").read_bytes() == BASE["Makefile"]
+    assert not half.parent.exists()
+
+
+def test_where_nothing_can_be_linked_a_work_tree_has_files_of_its_own(
+    store: TreeStore, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.lay_out(base, tmp_path / "first", tmp_path / "index", None, shared=True)
+    monkeypatch.setattr(process, "run", failing("cp", process.run))
+    store.lay_out(base, tmp_path / "src", tmp_path / "index", None, shared=True)
+    assert files(tmp_path / "src") == files(tmp_path / "first")
+    assert not (tmp_path / "src" / "Makefile").samefile(tmp_path / "first" / "Makefile")
+
+
+def failing(program: str, run: Callable[..., Ran]) -> Callable[..., Ran]:
+    """Return ``run`` with one program that always fails."""
+
+    def ran(argv: Sequence[str], **how: Any) -> Ran:
+        return Ran(1, b"", b"another disk") if argv[0] == program else run(argv, **how)
+
+    return ran
 
 
 def test_a_hostile_link_is_laid_out_and_not_followed(

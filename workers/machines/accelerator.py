@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workers import process
+from workers.cache import locked
 from workers.errors import InfrastructureError
 from workers.process import Limits
 from workers.sandbox import Mount, Sandbox
-from workers.trees import locked
 
 DEVICE = Path("/dev/kvm")
 

@@ -143,7 +143,7 @@ class FakeMachine:
     command: tuple[str, ...]
 
     def __init__(self, start: Start) -> None:
-        self.command = ("fake", str(start.kernel), *start.command_line)
+        self.command = ("fake", start.kernel.name, *start.command_line)
         start.folder.mkdir(parents=True, exist_ok=True)
         said = _Guest(_program(start.kernel), _job(start.initramfs), start)
         self._status = said.play()

@@ -185,23 +185,31 @@ static void problem_errno(struct text *problem, const char *what, long error)
 	text_number(problem, (unsigned long)error);
 }
 
-static void module_load(struct text *problem)
+/* The result of a system call that no C library of ours knows: 0 or -errno. */
+static long module_call(long number, const void *a, long b, const void *c)
+{
+#ifdef NOLIBC
+	return my_syscall3(number, a, b, c);
+#else
+	return syscall(number, a, b, c) < 0 ? -errno : 0;
+#endif
+}
+
+static long module_insert(const char *path)
 {
 	/* init_module(), because finit_module() came only with 3.8. */
 	static char image[8 << 20];
-	long size = file_read(MODULE, image, sizeof(image));
+	long size = file_read(path, image, sizeof(image));
 
-	if (size < 0) {
-		problem_errno(problem, "reading " MODULE, -size);
-		return;
-	}
-#ifdef NOLIBC
-	size = my_syscall3(__NR_init_module, image, size, "");
-#else
-	size = syscall(__NR_init_module, image, size, "") < 0 ? -errno : 0;
-#endif
-	if (size < 0)
-		problem_errno(problem, "loading " MODULE, -size);
+	return size < 0 ? size : module_call(__NR_init_module, image, size, "");
+}
+
+static void module_load(struct text *problem)
+{
+	long error = module_insert(MODULE);
+
+	if (error < 0)
+		problem_errno(problem, "loading " MODULE, -error);
 }
 
 /* What the module is told: "RUN scenario=NAME seed=1 clock=icount hits=1000". */
@@ -410,13 +418,40 @@ static void run_all(const struct text *module_problem)
 	}
 }
 
-int main(void)
+static long file_write(const char *path, const char *word)
+{
+	int file = open(path, O_WRONLY);
+	long error = 0;
+
+	if (file < 0)
+		return -errno;
+	if (write(file, word, strlen(word)) < 0)
+		error = -errno;
+	close(file);
+	return error;
+}
+
+/* The module's hand in user space, when the kernel starts this program as a helper. */
+static long help(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "write"))
+		return file_write(argv[2], argv[3]);
+	if (argc == 3 && !strcmp(argv[1], "load"))
+		return module_insert(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "unload"))
+		return module_call(__NR_delete_module, argv[2], O_NONBLOCK, NULL);
+	return -EINVAL;
+}
+
+int main(int argc, char **argv)
 {
 	static char file[64 * 1024];
 	char buffer[256];
 	struct text problem;
 	long size;
 
+	if (getpid() != 1 && argc > 1)
+		return (int)-help(argc, argv);
 	mount_all();
 	port_open();
 	text_init(&problem, buffer, sizeof(buffer));

@@ -9,7 +9,10 @@
 #include <linux/kernel.h>
 #include <linux/compiler.h>
 #include <linux/hrtimer.h>
+#include <linux/kprobes.h>
 #include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/types.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
@@ -31,6 +34,49 @@ static inline u64 ktime_get_ns(void)
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 8, 0)
 #define copy_from_kernel_nofault(to, from, size)	probe_kernel_read(to, (void *)(from), size)
+#endif
+
+/* jprobes went with v4.19; from v4.15 on registering one was already refused in this way. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(4, 19, 0)
+struct jprobe {
+	struct kprobe kp;
+	void *entry;
+};
+
+static inline int register_jprobe(struct jprobe *probe)
+{
+	return -ENOSYS;
+}
+
+static inline void unregister_jprobe(struct jprobe *probe)
+{
+}
+
+static inline void jprobe_return(void)
+{
+}
+#endif
+
+/* The pages of a zone on the list that a CPU keeps for itself. */
+static inline unsigned long cpu_list_pages(struct zone *zone, int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+	return per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(2, 6, 34)
+	return per_cpu_ptr(zone->pageset, cpu)->pcp.count;
+#else
+	return zone_pcp(zone, cpu)->pcp.count;
+#endif
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(2, 6, 37)
+#define zone_page_state_snapshot(zone, item)	zone_page_state(zone, item)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 11, 0)
+#define farm_ftrace_regs	pt_regs
+#else
+#define farm_ftrace_regs	ftrace_regs
 #endif
 
 #endif

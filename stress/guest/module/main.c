@@ -6,6 +6,9 @@
  *				returns when the scenario is through
  *	farm_stress/report	what it says; a read waits for a moment (EAGAIN: nothing yet) and
  *				returns 0 when `run` was closed and all was read
+ *	farm_stress/target	for scripts: writing 100 calls farm_traced_target() so often; reading
+ *				gives the place in it that can be optimized, "SYMBOL+OFFSET", and
+ *				the bytes there in hexadecimal
  */
 #include <linux/debugfs.h>
 #include <linux/errno.h>
@@ -14,6 +17,7 @@
 #include <linux/string.h>
 
 #include "compat.h"
+#include "probe.h"
 #include "report.h"
 #include "scenarios.h"
 
@@ -134,6 +138,62 @@ static const struct file_operations report_operations = {
 	.read = report_read,
 };
 
+noinline long farm_traced_target(void)
+{
+	long one;
+
+	asm volatile("7:	mov %1, %0\n"
+		     "	nop; nop; nop; nop; nop\n"
+		     "	.pushsection .rodata\n"
+		     "	.balign 4\n"
+		     "farm_traced_place:\n"
+		     "	.long 7b - .\n"
+		     "	.popsection\n"
+		     : "=r" (one) : "i" (1L));
+	return one;
+}
+
+static ssize_t target_write(struct file *file, const char __user *from, size_t size,
+			    loff_t *offset)
+{
+	char text[16];
+	long calls;
+
+	if (size >= sizeof(text))
+		return -E2BIG;
+	if (copy_from_user(text, from, size))
+		return -EFAULT;
+	text[size] = '\0';
+	if (kstrtol(strim(text), 10, &calls) || calls < 0)
+		return -EINVAL;
+	while (calls--)
+		farm_traced_target();
+	return size;
+}
+
+static ssize_t target_read(struct file *file, char __user *to, size_t size, loff_t *offset)
+{
+	unsigned long place = (unsigned long)&farm_traced_place + farm_traced_place;
+	unsigned char bytes[16];
+	char text[128];
+	size_t used, i;
+
+	if (copy_from_kernel_nofault(bytes, (void *)place, sizeof(bytes)))
+		return -EFAULT;
+	used = scnprintf(text, sizeof(text), "farm_traced_target+%lu ",
+			 place - (unsigned long)farm_traced_target);
+	for (i = 0; i < sizeof(bytes); i++)
+		used += scnprintf(text + used, sizeof(text) - used, "%02x", bytes[i]);
+	used += scnprintf(text + used, sizeof(text) - used, "\n");
+	return simple_read_from_buffer(to, size, offset, text, used);
+}
+
+static const struct file_operations target_operations = {
+	.owner = THIS_MODULE,
+	.write = target_write,
+	.read = target_read,
+};
+
 static struct dentry *folder;
 
 static int __init farm_stress_init(void)
@@ -143,6 +203,7 @@ static int __init farm_stress_init(void)
 		return -ENODEV;
 	debugfs_create_file("run", 0200, folder, NULL, &run_operations);
 	debugfs_create_file("report", 0400, folder, NULL, &report_operations);
+	debugfs_create_file("target", 0600, folder, NULL, &target_operations);
 	return 0;
 }
 

@@ -6,12 +6,10 @@
 #include <linux/errno.h>
 #include <linux/irqflags.h>
 #include <linux/kprobes.h>
-#include <linux/math64.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 
-#include <asm/tsc.h>
-
+#include "cycles.h"
 #include "probe.h"
 #include "report.h"
 #include "scenarios.h"
@@ -49,11 +47,21 @@ DEFINE_CALLER(optimizable)
 DEFINE_CALLER(boostable)
 DEFINE_CALLER(plain)
 
+/* A jprobe's handler has the target's own form and ends in its own way. */
+static long count_jprobe(void)
+{
+	hits++;
+	jprobe_return();
+	return 0;
+}
+
+enum kind { KPROBE, KRETPROBE, JPROBE };
+
 static const struct row {
 	const char *name;
 	void (*call)(int calls);
 	long (*target)(void);
-	bool kretprobe;
+	enum kind kind;
 	bool post_handler;
 	bool optimized;
 } rows[] = {
@@ -62,46 +70,58 @@ static const struct row {
 	{ "kprobe-optimized", call_optimizable, farm_target_optimizable, .optimized = true },
 	{ "kprobe-post-handler", call_optimizable, farm_target_optimizable,
 	  .post_handler = true },
-	{ "kretprobe", call_plain, farm_target_plain, .kretprobe = true },
-	{ "kretprobe-boosted", call_boostable, farm_target_boostable, .kretprobe = true },
-	{ "kretprobe-optimized", call_optimizable, farm_target_optimizable, .kretprobe = true,
+	{ "kretprobe", call_plain, farm_target_plain, KRETPROBE },
+	{ "kretprobe-boosted", call_boostable, farm_target_boostable, KRETPROBE },
+	{ "kretprobe-optimized", call_optimizable, farm_target_optimizable, KRETPROBE,
 	  .optimized = true },
+	{ "jprobe", call_plain, farm_target_plain, JPROBE },
+	{ "jprobe-boosted", call_boostable, farm_target_boostable, JPROBE },
 };
 
 static struct kprobe kprobe;
 static struct kretprobe kretprobe;
+static struct jprobe jprobe;
 
 static int row_register(const struct row *row)
 {
 	/* The kernel keeps state in both, so each row starts from zero. */
 	memset(&kprobe, 0, sizeof(kprobe));
 	memset(&kretprobe, 0, sizeof(kretprobe));
-	if (row->kretprobe) {
+	memset(&jprobe, 0, sizeof(jprobe));
+	switch (row->kind) {
+	case KRETPROBE:
 		kretprobe.kp.addr = (kprobe_opcode_t *)row->target;
 		kretprobe.handler = count_kretprobe;
 		kretprobe.maxactive = 16;
 		return register_kretprobe(&kretprobe);
+	case JPROBE:
+		jprobe.kp.addr = (kprobe_opcode_t *)row->target;
+		jprobe.entry = (void *)count_jprobe;
+		return register_jprobe(&jprobe);
+	default:
+		kprobe.addr = (kprobe_opcode_t *)row->target;
+		kprobe.pre_handler = count_kprobe;
+		if (row->post_handler)
+			kprobe.post_handler = do_nothing;
+		return register_kprobe(&kprobe);
 	}
-	kprobe.addr = (kprobe_opcode_t *)row->target;
-	kprobe.pre_handler = count_kprobe;
-	if (row->post_handler)
-		kprobe.post_handler = do_nothing;
-	return register_kprobe(&kprobe);
 }
 
 static void row_unregister(const struct row *row)
 {
-	if (row->kretprobe)
+	switch (row->kind) {
+	case KRETPROBE:
 		unregister_kretprobe(&kretprobe);
-	else
+		break;
+	case JPROBE:
+		unregister_jprobe(&jprobe);
+		break;
+	default:
 		unregister_kprobe(&kprobe);
+	}
 }
 
-/*
- * No timer tick falls into a round: interrupts wait until it is over. The time is the TSC of
- * this one CPU: where the TSCs of several are not in step, ktime_get() falls back to a clock that
- * stands still meanwhile, and sched_clock() is corrected by it.
- */
+/* No timer tick falls into a round: interrupts wait until it is over. */
 static u64 time_round(const struct row *row, int calls)
 {
 	unsigned long flags;
@@ -112,7 +132,7 @@ static u64 time_round(const struct row *row, int calls)
 	row->call(calls);
 	cycles = get_cycles() - cycles;
 	local_irq_restore(flags);
-	return div_u64(cycles * 1000000, tsc_khz);
+	return cycles_to_ns(cycles);
 }
 
 static void time_rounds(const struct row *row, int calls, int rounds, u64 *ns)
@@ -129,6 +149,7 @@ static void time_rounds(const struct row *row, int calls, int rounds, u64 *ns)
 
 struct totals {
 	int measured;
+	int jprobes;
 	int optimized;
 	int short_rows;
 };
@@ -164,6 +185,10 @@ static void run_row(const struct row *row, int calls, int rounds, struct totals 
 	}
 	time_rounds(row, calls, rounds, base_ns);
 	error = row_register(row);
+	if (row->kind == JPROBE && error == -ENOSYS) {
+		report_skip("this kernel has no jprobes: they went with 4.15");
+		return;
+	}
 	if (error) {
 		report_result(false, "registering: error %d", error);
 		return;
@@ -179,7 +204,10 @@ static void run_row(const struct row *row, int calls, int rounds, struct totals 
 		report_skip("%s", problem);
 		return;
 	}
-	totals->measured++;
+	if (row->kind == JPROBE)
+		totals->jprobes++;
+	else
+		totals->measured++;
 	totals->optimized += row->optimized;
 	totals->short_rows += hits != expected;
 	report_measure(row->name, calls, rounds, ns, base_ns);
@@ -198,13 +226,14 @@ int run_overhead(const struct arguments *arguments)
 		error = argument_int(arguments, "rounds", 1, MAX_ROUNDS, &rounds);
 	if (error)
 		return error;
-	if (!tsc_khz || !get_cycles()) {
+	if (!cycles_known()) {
 		report_skip_scenario("this kernel does not know how fast the TSC is");
 		return 0;
 	}
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
 		run_row(&rows[i], calls, rounds, &totals);
 	report_evidence("rows", totals.measured);
+	report_evidence("jprobe-rows", totals.jprobes);
 	report_evidence("optimized-rows", totals.optimized);
 	report_evidence("short-rows", totals.short_rows);
 	return 0;

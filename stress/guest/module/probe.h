@@ -12,6 +12,14 @@ long farm_target_optimizable(void);
 long farm_target_boostable(void);
 long farm_target_plain(void);
 
+/*
+ * A function in C that ftrace knows, for trace events refuse all others; returns 1. A probe on its
+ * entry would be an ftrace one. The place behind the entry is for a jump; where that is, as seen
+ * from here, says farm_traced_place.
+ */
+long farm_traced_target(void);
+extern const int farm_traced_place;
+
 /* How much text is compared: a target and all of its padding. */
 #define PROBE_TEXT 64
 

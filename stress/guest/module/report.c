@@ -159,21 +159,33 @@ static unsigned int list(char *text, unsigned int size, const u64 *numbers, unsi
 	return used;
 }
 
-void report_measure(const char *name, unsigned int calls, unsigned int rounds,
-		    const u64 *ns, const u64 *base_ns)
+static void say_measure(const char *name, const char *unit, unsigned int calls,
+			unsigned int rounds, const u64 *totals, const u64 *base_totals)
 {
 	static char text[LINE - 256];
 	unsigned int used;
 
-	used = list(text, sizeof(text), ns, rounds);
-	used += scnprintf(text + used, sizeof(text) - used, "], \"base_ns\": [");
-	used += list(text + used, sizeof(text) - used, base_ns, rounds);
+	used = list(text, sizeof(text), totals, rounds);
+	used += scnprintf(text + used, sizeof(text) - used, "], \"base_%s\": [", unit);
+	used += list(text + used, sizeof(text) - used, base_totals, rounds);
 	/* A list that was cut short must not pass for a whole one. */
 	if (used >= sizeof(text) - 1)
 		report_error("the rounds of %s do not fit on a line", name);
 	else
-		say("# farm measure {\"name\": \"%s.%s\", \"calls\": %u, \"ns\": [%s]}\n",
-		    scenario, name, calls, text);
+		say("# farm measure {\"name\": \"%s.%s\", \"calls\": %u, \"%s\": [%s]}\n",
+		    scenario, name, calls, unit, text);
+}
+
+void report_measure(const char *name, unsigned int calls, unsigned int rounds,
+		    const u64 *ns, const u64 *base_ns)
+{
+	say_measure(name, "ns", calls, rounds, ns, base_ns);
+}
+
+void report_measure_bytes(const char *name, unsigned int count, unsigned int rounds,
+			  const u64 *bytes, const u64 *base_bytes)
+{
+	say_measure(name, "bytes", count, rounds, bytes, base_bytes);
 }
 
 void report_skip_scenario(const char *format, ...)

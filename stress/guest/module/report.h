@@ -35,6 +35,10 @@ void report_evidence(const char *name, long long value);
 void report_measure(const char *name, unsigned int calls, unsigned int rounds,
 		    const u64 *ns, const u64 *base_ns);
 
+/* The same in bytes: memory in use, with `count` probes and without. */
+void report_measure_bytes(const char *name, unsigned int count, unsigned int rounds,
+			  const u64 *bytes, const u64 *base_bytes);
+
 /* The whole scenario does not apply here, or could not do its work; then it should return. */
 __printf(1, 2) void report_skip_scenario(const char *format, ...);
 __printf(1, 2) void report_error(const char *format, ...);

@@ -9,7 +9,13 @@
 
 #define FARM_SCENARIOS(SCENARIO)	\
 	SCENARIO(smoke)			\
-	SCENARIO(overhead)
+	SCENARIO(memory)		\
+	SCENARIO(overhead)		\
+	SCENARIO(geometry)		\
+	SCENARIO(lifecycle)		\
+	SCENARIO(modules)		\
+	SCENARIO(forced)		\
+	SCENARIO(safety)
 
 struct arguments;
 
