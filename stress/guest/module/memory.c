@@ -41,6 +41,7 @@ static struct kprobe **pointers;
 static unsigned char *block;		/* the sites in use */
 static int sites;			/* so many there are */
 static unsigned char *original;		/* their text before any probe */
+static char problem[96];		/* what went wrong with a crowd */
 static unsigned long hits;
 static unsigned long insn_slot_size, optinsn_slot_size;
 
@@ -61,16 +62,27 @@ static int count_hit(struct kprobe *p, struct pt_regs *regs)
 	return 0;
 }
 
+/* As register_kprobes() does, but tells which one was refused. */
 static int crowd_register(const struct crowd *crowd)
 {
-	int i;
+	int error, i;
 
 	memset(probes, 0, crowd->probes * sizeof(*probes));
 	for (i = 0; i < crowd->probes; i++) {
 		probes[i].addr = site_address(block, i / crowd->each);
 		probes[i].pre_handler = count_hit;
 	}
-	return register_kprobes(pointers, crowd->probes);
+	for (i = 0; i < crowd->probes; i++) {
+		error = register_kprobe(&probes[i]);
+		if (!error)
+			continue;
+		snprintf(problem, sizeof(problem), "register_kprobe at %pS, number %d: error %d",
+			 site_address(block, i / crowd->each), i, error);
+		if (i)
+			unregister_kprobes(pointers, i);
+		return error;
+	}
+	return 0;
 }
 
 static int count_jumps(const struct crowd *crowd)
@@ -224,8 +236,8 @@ static u64 used_bytes(void)
 	return (u64)(totalram_pages() - pages_free()) * PAGE_SIZE;
 }
 
-/* One round: all come and all go. Returns NULL, or what went wrong. */
-static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, int round)
+/* One round: all come and all go. Returns whether that went well, else there is a `problem`. */
+static bool come_and_go(const struct crowd *crowd, struct rounds *seen, int round)
 {
 	u64 cycles;
 	int error;
@@ -235,7 +247,7 @@ static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, i
 	error = crowd_register(crowd);
 	seen->register_ns[round] = cycles_to_ns(get_cycles() - cycles);
 	if (error)
-		return "the probes cannot be registered";
+		return false;
 	seen->jumps = wait_for_jumps(crowd);
 	seen->hits = hit_all(crowd);
 	seen->used_bytes[round] = used_bytes();
@@ -243,9 +255,8 @@ static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, i
 	cycles = get_cycles();
 	unregister_kprobes(pointers, crowd->probes);
 	seen->unregister_ns[round] = cycles_to_ns(get_cycles() - cycles);
-	if (!wait_for_rest())
-		return "the text is not the original one after 60 s";
-	return NULL;
+	snprintf(problem, sizeof(problem), "the text is not the original one after 60 s");
+	return wait_for_rest();
 }
 
 static void report_figures(const char *what, const struct crowd *crowd, int rounds,
@@ -279,19 +290,19 @@ static void report_figures(const char *what, const struct crowd *crowd, int roun
 static bool crowd_case(const char *what, const struct crowd *crowd, int rounds,
 		       struct rounds *seen)
 {
-	const char *problem = NULL;
 	char name[32];
+	bool well = true;
 	int round;
 
 	snprintf(name, sizeof(name), "%s-%d", what, crowd->probes);
 	report_case(name);
 	memset(seen, 0, sizeof(*seen));
-	for (round = 0; round < rounds && !problem; round++)
-		problem = come_and_go(crowd, seen, round);
+	for (round = 0; round < rounds && well; round++)
+		well = come_and_go(crowd, seen, round);
 	report_evidence("probes", crowd->probes);
 	report_evidence("optimized", seen->jumps);
 	report_evidence("hits", seen->hits);
-	if (problem)
+	if (!well)
 		return report_result(false, "%s", problem);
 	report_figures(what, crowd, rounds, seen);
 	report_result(seen->hits == crowd->probes, "%lu of %d hits counted", seen->hits,
@@ -331,7 +342,7 @@ static int learn_slot_sizes(void)
 	int error = crowd_register(&sample);
 
 	if (error) {
-		report_error("register_kprobes: error %d", error);
+		report_error("%s", problem);
 		return error;
 	}
 	insn_slot_size = slot_size(insn_slot);
