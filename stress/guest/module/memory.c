@@ -21,6 +21,7 @@
 #include <linux/vmalloc.h>
 
 #include "cycles.h"
+#include "optimizer.h"
 #include "pages.h"
 #include "probe.h"
 #include "report.h"
@@ -383,11 +384,17 @@ static const struct sites_module {
 } small = { "/farm_sites.ko", "farm_sites", "farm_sites", SITES },
   big = { "/farm_more_sites.ko", "farm_more_sites", "farm_more_sites", MORE_SITES };
 
-/* Load a block and take it in use. Returns 0, or an error that was reported. */
+/*
+ * Load a block and take it in use. Returns 0, or an error that was reported. It may get the memory
+ * of a module that was unloaded, whose last probes the optimizer has to let go first.
+ */
 static int block_take(const struct sites_module *from)
 {
-	int error = user_load(from->file);
+	int error;
 
+	optimizer_ran();
+	optimizer_leave();
+	error = user_load(from->file);
 	if (error) {
 		report_error("loading %s: error %d", from->file, error);
 		return error;
