@@ -54,6 +54,15 @@ class Flavour(Data):
             raise ValueError("arch is one that no run has; arches are those of the run")
         return self
 
+    def built_for(self, arches: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+        """Return the architectures that it is built for.
+
+        ``arches`` are the run's, ``asked`` all that were asked for.
+        """
+        if self.arch is not None:
+            return (self.arch,) if self.arch in asked else ()
+        return tuple(arch for arch in arches if self.arches is None or arch in self.arches)
+
     def configuration(self, kernel_configs: Path, name: str, arch: str) -> Config:
         """Return its configuration; UserError names the fragment that is not in order."""
         parts = [arch if part == ARCH else part for part in self.fragments]
@@ -112,6 +121,21 @@ def load_all(configs: Path, names: Sequence[str]) -> Mapping[str, Flavour]:
     return found
 
 
+def flavour_of(cell: Cell, flavours: Mapping[str, Flavour]) -> Flavour | None:
+    """Return the flavour of a cell, None for one that is booted.
+
+    UserError when its file went away after the run was submitted.
+    """
+    if cell.boots:
+        return None
+    if cell.config not in flavours:
+        raise UserError(
+            f"there is no build-only flavour {cell.config} any more",
+            "name it in the run's profile again, or submit the series anew",
+        )
+    return flavours[cell.config]
+
+
 def fitting(
     cells: Sequence[Cell],
     flavours: Mapping[str, Flavour],
@@ -121,7 +145,8 @@ def fitting(
     """Return the cells that make sense for a series, and the others each with its reason."""
     kept, left_out = list[Cell](), list[tuple[str, str]]()
     for cell in cells:
-        reason = None if cell.boots else flavours[cell.config].misfit(cell.arch, points, store)
+        flavour = flavour_of(cell, flavours)
+        reason = None if flavour is None else flavour.misfit(cell.arch, points, store)
         if reason is None:
             kept.append(cell)
         else:
@@ -133,4 +158,5 @@ def features_of(
     cell: Cell, flavours: Mapping[str, Flavour], features: tuple[Feature, ...]
 ) -> tuple[Feature, ...]:
     """Return the features of a series that may be expected in a cell."""
-    return features if cell.boots or flavours[cell.config].features else ()
+    flavour = flavour_of(cell, flavours)
+    return features if flavour is None or flavour.features else ()

@@ -120,67 +120,78 @@ def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Req
 def _cells(
     manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
 ) -> tuple[Cell, ...]:
+    """Return the cells that are booted, then those that are only built."""
     matrix = manifest.matrix
-    known = kconfig.names(data.kernel_configs, ARCHES)
-    for number, name in enumerate(matrix.config):
-        if name not in known:
-            place = manifest.where(f"matrix.config[{number}]")
-            raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
-    for number, name in enumerate(matrix.toolchain):
-        try:
-            found = toolchain.find(name)
-            if found.cross:
-                raise UserError(f"toolchain {name} builds for another machine")
-        except UserError as error:
-            place = manifest.where(f"matrix.toolchain[{number}]")
-            raise UserError(f"{place}: {error.message}", error.hint) from error
-    chosen = _chosen(flags.configs, (*matrix.config, *data.flavours), "config")
-    configs = tuple(name for name in chosen if name in matrix.config)
-    if not flags.configs:
-        configs = _capped(configs, data.profile.configs, "config", data, not_tested)
+    _check_names(manifest, data)
+    configs = _chosen(flags.configs, (*matrix.config, *data.flavours), "config")
     others = [one.arch for one in data.flavours.values() if one.arch is not None]
     asked = _chosen(flags.arches, (*matrix.arch, *others), "arch")
-    arches = list[str]()
-    for arch in (one for one in asked if one in matrix.arch):
-        if (trouble := _unbuildable(arch, data)) is None:
-            arches.append(arch)
-        elif arch in flags.arches:
-            raise UserError(f"arch {arch}: {trouble}")
-        else:
-            not_tested.append((f"arch {arch}", trouble))
-    if not flags.arches:
-        arches = list(_capped(arches, data.profile.arches, "arch", data, not_tested))
+    arches = _arches([one for one in asked if one in matrix.arch], flags, data, not_tested)
+    booted = [one for one in configs if one in matrix.config]
+    if not flags.configs:
+        booted = list(_capped(booted, data.profile.configs, "config", data, not_tested))
     cells = [
         Cell(arch, config, compiler)
         for arch in arches
-        for config in configs
+        for config in booted
         for compiler in matrix.toolchain
     ]
-    for name in (one for one in chosen if one in data.flavours):
-        own = data.flavours[name].arch
-        there = arches if own is None else [one for one in asked if one == own]
-        cells += _build_only(name, data.flavours[name], there, not_tested)
+    cells += [
+        Cell(arch, name, data.flavours[name].toolchain, boots=False)
+        for name in configs
+        if name in data.flavours
+        for arch in data.flavours[name].built_for(arches, asked)
+    ]
     kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
+    kept = [cell for cell in kept if _has_compiler(cell, flags, not_tested)]
     if not kept:
         raise UserError(f"{manifest.path}: no kernel is left to build", "ask for less narrowing")
     return tuple(kept)
 
 
-def _build_only(
-    name: str, flavour: Flavour, arches: Sequence[str], not_tested: list[tuple[str, str]]
-) -> list[Cell]:
-    """Return the cells of a flavour that is not booted; without its compiler there are none."""
-    cells = [
-        Cell(arch, name, flavour.toolchain, boots=False)
-        for arch in arches
-        if flavour.arches is None or arch in flavour.arches
-    ]
+def _check_names(manifest: Manifest, data: Data) -> None:
+    """Refuse configs and toolchains of a manifest that this farm does not have."""
+    known = kconfig.names(data.kernel_configs, ARCHES)
+    for number, name in enumerate(manifest.matrix.config):
+        if name not in known:
+            place = manifest.where(f"matrix.config[{number}]")
+            raise UserError(f"{place}: unknown config {name!r}", f"known: {', '.join(known)}")
+    for number, name in enumerate(manifest.matrix.toolchain):
+        try:
+            if toolchain.find(name).cross:
+                raise UserError(f"toolchain {name} builds for another machine")
+        except UserError as error:
+            place = manifest.where(f"matrix.toolchain[{number}]")
+            raise UserError(f"{place}: {error.message}", error.hint) from error
+
+
+def _arches(
+    asked: Sequence[str], flags: Flags, data: Data, not_tested: list[tuple[str, str]]
+) -> tuple[str, ...]:
+    """Return the architectures of a run: those that can be built and booted here."""
+    found = list[str]()
+    for arch in asked:
+        if (trouble := _unbuildable(arch, data)) is None:
+            found.append(arch)
+        elif arch in flags.arches:
+            raise UserError(f"arch {arch}: {trouble}")
+        else:
+            not_tested.append((f"arch {arch}", trouble))
+    if flags.arches:
+        return tuple(found)
+    return _capped(found, data.profile.arches, "arch", data, not_tested)
+
+
+def _has_compiler(cell: Cell, flags: Flags, not_tested: list[tuple[str, str]]) -> bool:
+    """Return whether the compiler of a cell is there; UserError where one was asked for by name."""
     try:
-        toolchain.find(flavour.toolchain)
+        toolchain.find(cell.toolchain)
     except UserError as error:
-        not_tested += [(cell.title, str(error)) for cell in cells]
-        return []
-    return cells
+        if cell.config in flags.configs or cell.arch in flags.arches:
+            raise
+        not_tested.append((cell.title, str(error)))
+        return False
+    return True
 
 
 def _capped(

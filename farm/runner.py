@@ -15,7 +15,7 @@ from farm.db.claims import Claim
 from farm.db.database import Database
 from farm.db.models import BuildRow, JobRow, ObservationRow, RunRow, TestRow
 from farm.db.runs import BUILD, OBSERVATION, REQUEST, load_run
-from farm.flavours import features_of, fitting
+from farm.flavours import features_of, fitting, flavour_of
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
 from farm.records import Build, Cell, Purpose, Run
@@ -167,9 +167,9 @@ class Worker:
     def _flavour(self, cell: Cell, run: Run) -> tuple[Config, Goal]:
         """Return the configuration of a cell, and what is built in it."""
         folder = self.settings.configs / "kernel"
-        if cell.boots:
+        flavour = flavour_of(cell, self.host.flavours)
+        if flavour is None:
             return kconfig.load(folder, cell.config, cell.arch), Goal()
-        flavour = self.host.flavours[cell.config]
         config = flavour.configuration(folder, cell.config, cell.arch)
         return config, flavour.goal(run.points, self.builder.store)
 

@@ -14,6 +14,7 @@ import yaml
 
 from farm import flavours, planner, profiles
 from farm.planner import Data, Flags, Request
+from farm.records import Cell
 from kernel_series import manifest as manifests
 from kernel_series.manifest import ARCHES
 from stress.scenario import load_all
@@ -166,6 +167,13 @@ def test_the_estimate_has_builds_for_them_and_no_boots(plan: Plan, data: Data) -
         more = planner.seconds(two, patches, data.profile)
         more -= planner.seconds(one, patches, data.profile)
         assert more == pytest.approx(known.base + patches * known.point)
+
+
+def test_a_flavour_whose_file_went_away() -> None:
+    cell = Cell("x86_64", "gone", "auto", boots=False)
+    assert flavours.flavour_of(replace(cell, boots=True), {}) is None
+    with pytest.raises(UserError, match="no build-only flavour gone any more; name it"):
+        flavours.flavour_of(cell, {})
 
 
 # A whole run.
