@@ -358,7 +358,7 @@ static int learn_slot_sizes(void)
 static void small_cases(int rounds, int repetitions)
 {
 	static struct rounds seen;
-	struct crowd crowd = { SITES, 2 };
+	struct crowd crowd = { SITES / 2, 2 };
 
 	crowd_case("shared", &crowd, rounds, &seen);
 	crowd.each = 1;
@@ -378,11 +378,14 @@ static void big_case(int most, int rounds)
 }
 
 /* Blocks of sites, each a module of its own. */
-static const struct sites_module {
-	const char *file, *module, *symbol;
+struct sites_module {
+	const char *file;
+	const char *name;	/* of the module and of what it exports */
 	int sites;
-} small = { "/farm_sites.ko", "farm_sites", "farm_sites", SITES },
-  big = { "/farm_more_sites.ko", "farm_more_sites", "farm_more_sites", MORE_SITES };
+};
+
+static const struct sites_module small = { "/farm_sites.ko", "farm_sites", SITES };
+static const struct sites_module big = { "/farm_more_sites.ko", "farm_more_sites", MORE_SITES };
 
 /*
  * Load a block and take it in use. Returns 0, or an error that was reported. It may get the memory
@@ -400,24 +403,24 @@ static int block_take(const struct sites_module *from)
 		return error;
 	}
 	sites = from->sites;
-	block = __symbol_get(from->symbol);
+	block = __symbol_get(from->name);
 	original = vmalloc(SITES_BYTES(sites));
 	if (block && original) {
 		memcpy(original, block, SITES_BYTES(sites));
 		return 0;
 	}
-	report_error("no %s for %d sites", block ? "memory" : from->symbol, sites);
+	report_error("no %s for %d sites", block ? "memory" : from->name, sites);
 	return -ENOMEM;
 }
 
 static void block_give_back(const struct sites_module *to)
 {
 	if (block)
-		__symbol_put(to->symbol);
+		__symbol_put(to->name);
 	vfree(original);
 	block = NULL;
 	original = NULL;
-	user_unload(to->module);
+	user_unload(to->name);
 }
 
 static int probes_allocate(int most)

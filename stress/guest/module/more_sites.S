@@ -3,4 +3,4 @@
 
 #define SITE_BLOCK	farm_more_sites
 #define SITE_FUNCTIONS	(MORE_SITES / SITES_EACH)
-#include "sites_block.h"
+#include "sites_block.inc"
