@@ -10,8 +10,8 @@
 #define SITES			1000
 #define MORE_SITES		10000
 
-#define SITES_EACH		8	/* places in a function */
-#define SITE_FUNCTION_SIZE	64	/* from one function to the next */
+#define SITES_EACH		2	/* places in a function */
+#define SITE_FUNCTION_SIZE	32	/* from one function to the next */
 
 #ifdef CONFIG_X86_64
 #define SITE_SIZE		7
