@@ -39,8 +39,12 @@
 
 static struct kprobe *probes;		/* the most of them that are asked for */
 static struct kprobe **pointers;
-static unsigned char *block;		/* the sites in use */
-static int sites;			/* so many there are */
+static const struct sites_module {
+	const char *file;
+	const char *name;	/* of the module and of what it exports */
+	int sites, each, stride;
+} *used;				/* the sites in use */
+static unsigned char *block;		/* and where they are */
 static unsigned char *original;		/* their text before any probe */
 static char problem[96];		/* what went wrong with a crowd */
 static unsigned long hits;
@@ -51,6 +55,17 @@ struct crowd {
 	int probes;
 	int each;		/* probes at one place */
 };
+
+/* The address of a place, 0 to used->sites - 1. */
+static void *site_address(int site)
+{
+	return block + site / used->each * used->stride + site % used->each * SITE_SIZE;
+}
+
+static size_t text_size(void)
+{
+	return used->sites / used->each * used->stride;
+}
 
 static int crowd_sites(const struct crowd *crowd)
 {
@@ -70,7 +85,7 @@ static int crowd_register(const struct crowd *crowd)
 
 	memset(probes, 0, crowd->probes * sizeof(*probes));
 	for (i = 0; i < crowd->probes; i++) {
-		probes[i].addr = site_address(block, i / crowd->each);
+		probes[i].addr = site_address(i / crowd->each);
 		probes[i].pre_handler = count_hit;
 	}
 	for (i = 0; i < crowd->probes; i++) {
@@ -78,7 +93,7 @@ static int crowd_register(const struct crowd *crowd)
 		if (!error)
 			continue;
 		snprintf(problem, sizeof(problem), "register_kprobe at %pS, number %d: error %d",
-			 site_address(block, i / crowd->each), i, error);
+			 site_address(i / crowd->each), i, error);
 		if (i)
 			unregister_kprobes(pointers, i);
 		return error;
@@ -91,7 +106,7 @@ static int count_jumps(const struct crowd *crowd)
 	int site, jumps = 0;
 
 	for (site = 0; site < crowd_sites(crowd); site++)
-		jumps += probe_state(site_address(block, site)) == PROBE_JUMP;
+		jumps += probe_state(site_address(site)) == PROBE_JUMP;
 	return jumps;
 }
 
@@ -115,7 +130,7 @@ static int wait_for_jumps(const struct crowd *crowd)
 
 static bool text_is_original(void)
 {
-	return !memcmp(block, original, SITES_BYTES(sites));
+	return !memcmp(block, original, text_size());
 }
 
 /*
@@ -144,8 +159,8 @@ static unsigned long hit_all(const struct crowd *crowd)
 	int site;
 
 	hits = 0;
-	for (site = 0; site < crowd_sites(crowd); site += SITES_EACH)
-		((void (*)(void))site_address(block, site))();
+	for (site = 0; site < crowd_sites(crowd); site += used->each)
+		((void (*)(void))site_address(site))();
 	return hits;
 }
 
@@ -378,14 +393,12 @@ static void big_case(int most, int rounds)
 }
 
 /* Blocks of sites, each a module of its own. */
-struct sites_module {
-	const char *file;
-	const char *name;	/* of the module and of what it exports */
-	int sites;
+static const struct sites_module small = {
+	"/farm_sites.ko", "farm_sites", SITES, SITES_EACH, SITES_STRIDE
 };
-
-static const struct sites_module small = { "/farm_sites.ko", "farm_sites", SITES };
-static const struct sites_module big = { "/farm_more_sites.ko", "farm_more_sites", MORE_SITES };
+static const struct sites_module big = {
+	"/farm_more_sites.ko", "farm_more_sites", MORE_SITES, MORE_SITES_EACH, MORE_SITES_STRIDE
+};
 
 /*
  * Load a block and take it in use. Returns 0, or an error that was reported. It may get the memory
@@ -402,14 +415,14 @@ static int block_take(const struct sites_module *from)
 		report_error("loading %s: error %d", from->file, error);
 		return error;
 	}
-	sites = from->sites;
+	used = from;
 	block = __symbol_get(from->name);
-	original = vmalloc(SITES_BYTES(sites));
+	original = vmalloc(text_size());
 	if (block && original) {
-		memcpy(original, block, SITES_BYTES(sites));
+		memcpy(original, block, text_size());
 		return 0;
 	}
-	report_error("no %s for %d sites", block ? "memory" : from->name, sites);
+	report_error("no %s for %d sites", block ? "memory" : from->name, from->sites);
 	return -ENOMEM;
 }
 
