@@ -21,6 +21,7 @@
 #include <linux/vmalloc.h>
 
 #include "cycles.h"
+#include "optimizer.h"
 #include "pages.h"
 #include "probe.h"
 #include "report.h"
@@ -38,9 +39,14 @@
 
 static struct kprobe *probes;		/* the most of them that are asked for */
 static struct kprobe **pointers;
-static unsigned char *block;		/* the sites in use */
-static int sites;			/* so many there are */
+static const struct sites_module {
+	const char *file;
+	const char *name;	/* of the module and of what it exports */
+	int sites, each, stride;
+} *used;				/* the sites in use */
+static unsigned char *block;		/* and where they are */
 static unsigned char *original;		/* their text before any probe */
+static char problem[96];		/* what went wrong with a crowd */
 static unsigned long hits;
 static unsigned long insn_slot_size, optinsn_slot_size;
 
@@ -49,6 +55,17 @@ struct crowd {
 	int probes;
 	int each;		/* probes at one place */
 };
+
+/* The address of a place, 0 to used->sites - 1. */
+static void *site_address(int site)
+{
+	return block + site / used->each * used->stride + site % used->each * SITE_SIZE;
+}
+
+static size_t text_size(void)
+{
+	return used->sites / used->each * used->stride;
+}
 
 static int crowd_sites(const struct crowd *crowd)
 {
@@ -61,16 +78,27 @@ static int count_hit(struct kprobe *p, struct pt_regs *regs)
 	return 0;
 }
 
+/* As register_kprobes() does, but tells which one was refused. */
 static int crowd_register(const struct crowd *crowd)
 {
-	int i;
+	int error, i;
 
 	memset(probes, 0, crowd->probes * sizeof(*probes));
 	for (i = 0; i < crowd->probes; i++) {
-		probes[i].addr = site_address(block, i / crowd->each);
+		probes[i].addr = site_address(i / crowd->each);
 		probes[i].pre_handler = count_hit;
 	}
-	return register_kprobes(pointers, crowd->probes);
+	for (i = 0; i < crowd->probes; i++) {
+		error = register_kprobe(&probes[i]);
+		if (!error)
+			continue;
+		snprintf(problem, sizeof(problem), "register_kprobe at %pS, number %d: error %d",
+			 site_address(i / crowd->each), i, error);
+		if (i)
+			unregister_kprobes(pointers, i);
+		return error;
+	}
+	return 0;
 }
 
 static int count_jumps(const struct crowd *crowd)
@@ -78,7 +106,7 @@ static int count_jumps(const struct crowd *crowd)
 	int site, jumps = 0;
 
 	for (site = 0; site < crowd_sites(crowd); site++)
-		jumps += probe_state(site_address(block, site)) == PROBE_JUMP;
+		jumps += probe_state(site_address(site)) == PROBE_JUMP;
 	return jumps;
 }
 
@@ -102,7 +130,7 @@ static int wait_for_jumps(const struct crowd *crowd)
 
 static bool text_is_original(void)
 {
-	return !memcmp(block, original, SITES_BYTES(sites));
+	return !memcmp(block, original, text_size());
 }
 
 /*
@@ -131,8 +159,8 @@ static unsigned long hit_all(const struct crowd *crowd)
 	int site;
 
 	hits = 0;
-	for (site = 0; site < crowd_sites(crowd); site += SITES_EACH)
-		((void (*)(void))site_address(block, site))();
+	for (site = 0; site < crowd_sites(crowd); site += used->each)
+		((void (*)(void))site_address(site))();
 	return hits;
 }
 
@@ -224,8 +252,8 @@ static u64 used_bytes(void)
 	return (u64)(totalram_pages() - pages_free()) * PAGE_SIZE;
 }
 
-/* One round: all come and all go. Returns NULL, or what went wrong. */
-static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, int round)
+/* One round: all come and all go. Returns whether that went well, else there is a `problem`. */
+static bool come_and_go(const struct crowd *crowd, struct rounds *seen, int round)
 {
 	u64 cycles;
 	int error;
@@ -235,7 +263,7 @@ static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, i
 	error = crowd_register(crowd);
 	seen->register_ns[round] = cycles_to_ns(get_cycles() - cycles);
 	if (error)
-		return "the probes cannot be registered";
+		return false;
 	seen->jumps = wait_for_jumps(crowd);
 	seen->hits = hit_all(crowd);
 	seen->used_bytes[round] = used_bytes();
@@ -243,9 +271,8 @@ static const char *come_and_go(const struct crowd *crowd, struct rounds *seen, i
 	cycles = get_cycles();
 	unregister_kprobes(pointers, crowd->probes);
 	seen->unregister_ns[round] = cycles_to_ns(get_cycles() - cycles);
-	if (!wait_for_rest())
-		return "the text is not the original one after 60 s";
-	return NULL;
+	snprintf(problem, sizeof(problem), "the text is not the original one after 60 s");
+	return wait_for_rest();
 }
 
 static void report_figures(const char *what, const struct crowd *crowd, int rounds,
@@ -279,19 +306,19 @@ static void report_figures(const char *what, const struct crowd *crowd, int roun
 static bool crowd_case(const char *what, const struct crowd *crowd, int rounds,
 		       struct rounds *seen)
 {
-	const char *problem = NULL;
 	char name[32];
+	bool well = true;
 	int round;
 
 	snprintf(name, sizeof(name), "%s-%d", what, crowd->probes);
 	report_case(name);
 	memset(seen, 0, sizeof(*seen));
-	for (round = 0; round < rounds && !problem; round++)
-		problem = come_and_go(crowd, seen, round);
+	for (round = 0; round < rounds && well; round++)
+		well = come_and_go(crowd, seen, round);
 	report_evidence("probes", crowd->probes);
 	report_evidence("optimized", seen->jumps);
 	report_evidence("hits", seen->hits);
-	if (problem)
+	if (!well)
 		return report_result(false, "%s", problem);
 	report_figures(what, crowd, rounds, seen);
 	report_result(seen->hits == crowd->probes, "%lu of %d hits counted", seen->hits,
@@ -331,7 +358,7 @@ static int learn_slot_sizes(void)
 	int error = crowd_register(&sample);
 
 	if (error) {
-		report_error("register_kprobes: error %d", error);
+		report_error("%s", problem);
 		return error;
 	}
 	insn_slot_size = slot_size(insn_slot);
@@ -346,7 +373,7 @@ static int learn_slot_sizes(void)
 static void small_cases(int rounds, int repetitions)
 {
 	static struct rounds seen;
-	struct crowd crowd = { SITES, 2 };
+	struct crowd crowd = { SITES / 2, 2 };
 
 	crowd_case("shared", &crowd, rounds, &seen);
 	crowd.each = 1;
@@ -366,40 +393,47 @@ static void big_case(int most, int rounds)
 }
 
 /* Blocks of sites, each a module of its own. */
-static const struct sites_module {
-	const char *file, *module, *symbol;
-	int sites;
-} small = { "/farm_sites.ko", "farm_sites", "farm_sites", SITES },
-  big = { "/farm_more_sites.ko", "farm_more_sites", "farm_more_sites", MORE_SITES };
+static const struct sites_module small = {
+	"/farm_sites.ko", "farm_sites", SITES, SITES_EACH, SITES_STRIDE
+};
+static const struct sites_module big = {
+	"/farm_more_sites.ko", "farm_more_sites", MORE_SITES, MORE_SITES_EACH, MORE_SITES_STRIDE
+};
 
-/* Load a block and take it in use. Returns 0, or an error that was reported. */
+/*
+ * Load a block and take it in use. Returns 0, or an error that was reported. It may get the memory
+ * of a module that was unloaded, whose last probes the optimizer has to let go first.
+ */
 static int block_take(const struct sites_module *from)
 {
-	int error = user_load(from->file);
+	int error;
 
+	optimizer_ran();
+	optimizer_leave();
+	error = user_load(from->file);
 	if (error) {
 		report_error("loading %s: error %d", from->file, error);
 		return error;
 	}
-	sites = from->sites;
-	block = __symbol_get(from->symbol);
-	original = vmalloc(SITES_BYTES(sites));
+	used = from;
+	block = __symbol_get(from->name);
+	original = vmalloc(text_size());
 	if (block && original) {
-		memcpy(original, block, SITES_BYTES(sites));
+		memcpy(original, block, text_size());
 		return 0;
 	}
-	report_error("no %s for %d sites", block ? "memory" : from->symbol, sites);
+	report_error("no %s for %d sites", block ? "memory" : from->name, from->sites);
 	return -ENOMEM;
 }
 
 static void block_give_back(const struct sites_module *to)
 {
 	if (block)
-		__symbol_put(to->symbol);
+		__symbol_put(to->name);
 	vfree(original);
 	block = NULL;
 	original = NULL;
-	user_unload(to->module);
+	user_unload(to->name);
 }
 
 static int probes_allocate(int most)

@@ -3,4 +3,6 @@
 
 #define SITE_BLOCK	farm_sites
 #define SITE_FUNCTIONS	(SITES / SITES_EACH)
-#include "sites_block.h"
+#define SITE_EACH	SITES_EACH
+#define SITE_STRIDE	SITES_STRIDE
+#include "sites_block.inc"

@@ -8,10 +8,12 @@
 #define FARM_SITES_H
 
 #define SITES			1000
-#define MORE_SITES		10000
+#define SITES_EACH		2	/* places in a function; the kernel decodes all of it */
+#define SITES_STRIDE		32	/* from one function to the next */
 
-#define SITES_EACH		8	/* places in a function */
-#define SITE_FUNCTION_SIZE	64	/* from one function to the next */
+#define MORE_SITES		10000
+#define MORE_SITES_EACH		8	/* more of them, for every function has a symbol */
+#define MORE_SITES_STRIDE	64
 
 #ifdef CONFIG_X86_64
 #define SITE_SIZE		7
@@ -23,14 +25,6 @@
 
 extern unsigned char farm_sites[];
 extern unsigned char farm_more_sites[];
-
-#define SITES_BYTES(sites)	((sites) / SITES_EACH * SITE_FUNCTION_SIZE)
-
-/* The address of a place in a block. */
-static inline void *site_address(unsigned char *block, int site)
-{
-	return block + site / SITES_EACH * SITE_FUNCTION_SIZE + site % SITES_EACH * SITE_SIZE;
-}
 
 #endif
 #endif
