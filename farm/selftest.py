@@ -208,13 +208,17 @@ def _cured(
     for found, before in pairs:
         sick = [fault for fault in before.faults if issue.matches(fault)] if before else []
         for fault in sick:
-            healed = any(
-                case.name == fault.case and case.status is Status.PASS for case in found.cases
-            )
-            if healed and not any(issue.matches(one) for one in found.faults):
+            if _healed(found, fault) and not any(issue.matches(one) for one in found.faults):
                 return result(Caught.CAUGHT, f"without it: {fault.title}", fault.case)
             return result(Caught.MISSED, f"still there: {fault.title}", fault.case)
     return result(Caught.MISSED, "the base does not show the issue")
+
+
+def _healed(found: Judgement, fault: Fault) -> bool:
+    """Whether the case of a fault passes; of a crash that cut no case off, the whole test."""
+    if fault.case is None:
+        return found.status is Status.PASS
+    return any(case.name == fault.case and case.status is Status.PASS for case in found.cases)
 
 
 def _why_missed(judgements: Iterable[Judgement]) -> str:

@@ -19,15 +19,22 @@ from datetime import UTC, datetime
 from kernel_series.content import NO_DATE, NOBODY, Patch, commit_text
 from kernel_series.difftext import LARGEST_PATCH, first_diff_line, read_diff
 from kernel_series.errors import PatchUnreadable, quoted
-from kernel_series.files import MIB
+from kernel_series.files import KIB, MIB
 
 LARGEST_MAIL = LARGEST_PATCH + MIB
 LONGEST_SUBJECT = 500
+LONGEST_AUTHOR = 1000
+LONGEST_FIELD = 16 * KIB  # the email package takes quadratic time for some that are longer
+MOST_PARTS = 1000
 
+_FIELD = re.compile(
+    rb"^(?:Subject|From|Date|Message-Id|Content-[A-Za-z-]+):[^\n]*(?:\n[ \t][^\n]*)*",
+    re.MULTILINE | re.IGNORECASE,
+)
 _ENVELOPE = re.compile(rb"From \S+ .*\d\d?:\d\d")
 _HEADER = re.compile(rb"(?:From |[A-Za-z][A-Za-z0-9-]*:)")
 _SUBJECT = re.compile(rb"^Subject:", re.MULTILINE | re.IGNORECASE)
-_REPLY = re.compile(r"(?:re|aw|sv|antw|fwd?)(?:\[\d+\])?:", re.IGNORECASE)
+_REPLY = re.compile(r"\s*(?:re|aw|sv|antw|fwd?)(?:\[\d+\])?:", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*\[([^\[\]]{0,200})\]")
 _NUMBER = re.compile(r"(?<!\d)(\d{1,4})/(\d{1,4})(?!\d)")
 _VERSION = re.compile(r"(?<![a-z0-9])v(\d{1,4})(?![a-z0-9])", re.IGNORECASE)
@@ -98,6 +105,11 @@ def read_mail(data: bytes, place: str) -> Mail:
     if len(data) > LARGEST_MAIL:
         raise PatchUnreadable(place, f"the mail is larger than {LARGEST_MAIL // MIB} MiB")
     data = re.sub(rb"\A(?:From [^\n]*\n)", b"", _unix_lines(data))
+    fields = [len(field[0]) for field in _FIELD.finditer(data)]
+    if max(fields, default=0) > LONGEST_FIELD:
+        raise PatchUnreadable(place, f"has a header of more than {LONGEST_FIELD // KIB} KiB")
+    if data.lower().count(b"\ncontent-type:") > MOST_PARTS:
+        raise PatchUnreadable(place, f"has more than {MOST_PARTS} parts")
     try:
         mail = email.message_from_bytes(data)
         body, charset = _body(mail)
@@ -178,19 +190,20 @@ def _unix_lines(data: bytes) -> bytes:
 def _unflow(data: bytes, *, delete_space: bool) -> bytes:
     """Join what format=flowed broke and take off its stuffing (RFC 3676, 4.4 and 4.5)."""
     lines: list[bytes] = []
-    held = b""
+    held: list[bytes] = []  # of a line that goes on
+
     for raw in data.split(b"\n"):
         if raw == b"-- ":  # the signature mark is no soft break
-            lines += [held, raw] if held else [raw]
-            held = b""
+            lines += [b"".join(held), raw] if held else [raw]
+            held = []
             continue
         line = raw[1:] if raw.startswith(b" ") else raw
         if line.endswith(b" "):
-            held += line[:-1] if delete_space else line
+            held.append(line[:-1] if delete_space else line)
         else:
-            lines.append(held + line)
-            held = b""
-    return b"\n".join([*lines, held] if held else lines)
+            lines.append(b"".join([*held, line]))
+            held = []
+    return b"\n".join([*lines, b"".join(held)] if held else lines)
 
 
 def _split_body(body: bytes, charset: str) -> tuple[str, bytes | None]:
@@ -265,16 +278,16 @@ def _one_line(text: str) -> str:
 
 def _opening(subject: str) -> tuple[str, list[str], bool]:
     """A subject without what git-am takes off its start: (rest, [brackets], whether a `Re:`)."""
-    rest = subject.strip()
+    at = 0
     brackets: list[str] = []
     reply = False
-    while match := (_BRACKET.match(rest) or _REPLY.match(rest)):
+    while match := (_BRACKET.match(subject, at) or _REPLY.match(subject, at)):
         if match.re is _BRACKET:
             brackets.append(match[1])
         else:
             reply = True
-        rest = rest[match.end() :].lstrip()
-    return rest[:LONGEST_SUBJECT], brackets, reply
+        at = match.end()
+    return subject[at:].strip()[:LONGEST_SUBJECT], brackets, reply
 
 
 def _tag(brackets: list[str]) -> tuple[int, int | None, int | None]:
@@ -289,7 +302,10 @@ def _tag(brackets: list[str]) -> tuple[int, int | None, int | None]:
 
 
 def _author(text: str) -> str:
-    name, address = email.utils.parseaddr(text)
+    try:
+        name, address = email.utils.parseaddr(text[:LONGEST_AUTHOR])
+    except RecursionError:  # comments in comments: ((((
+        return NOBODY
     name = "".join(c for c in name if c not in "<>").strip()
     address = "".join(c for c in address if c not in "<> ")
     if "@" not in address:

@@ -35,12 +35,13 @@ LOCKUPS = frozenset(
 
 
 class Footing:
-    """Looks at the host under a guest. ``files`` are what the guest's machine writes.
+    """Looks at the host under a guest. ``files`` are what its machine writes, in one folder.
 
     A machine may be kept from running for ``patience`` seconds.
     """
 
     def __init__(self, files: Sequence[Path], patience: float) -> None:
+        self._folder = files[0].parent
         self._sizes = dict.fromkeys(files, 0)
         self._patience = patience
         self._stopped = 0.0
@@ -70,10 +71,9 @@ class Footing:
             self._sizes[path] = path.stat().st_size
             if self._sizes[path] < before:
                 raise InfrastructureError(f"{path} was cut off while the guest wrote to it")
-        about = os.statvfs(next(iter(self._sizes)).parent)
+        about = os.statvfs(self._folder)
         if about.f_bavail * about.f_frsize < LEAST_FREE:
-            folder = next(iter(self._sizes)).parent
-            raise InfrastructureError(f"the disk of {folder} is full")
+            raise InfrastructureError(f"the disk of {self._folder} is full")
 
     def check_crashes(self, crashes: Sequence[CrashReport]) -> None:
         """Raise InfrastructureError for a lockup that the host alone may be to blame for."""

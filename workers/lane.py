@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ FILE_LIMIT = 2 << 30
 
 CUT_OFF = (Cancelled, InfrastructureError)
 """After these a build may have been killed while it wrote."""
+
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit statuses of a sandbox that was killed, or whose program was: by the host, short of memory.
+
+A program that dies so says nothing, and no make below it can.
+"""
 
 TAIL_LIMIT = 16 << 20
 
@@ -200,6 +207,8 @@ class Lane:
             # Without a sandbox the account is this process's own.
             stopwatch = self.stopwatch if self.sandbox.enabled else None
             status = process.watch(running, argv[0], limits, cancel, stopwatch)
+        if status in KILLED:
+            raise InfrastructureError(f"{argv[0]} was killed")
         if status != 0:
             if match := HOST_TROUBLE.search(tail(log, before)):
                 raise InfrastructureError(f"{argv[0]} was cut off by the host: {match[0]}")

@@ -199,21 +199,24 @@ def disturbed(
     places = sorted(dice.uniform(0, jobs) for _ in range(kills))
     killed = list[str]()
     farm = home.start("submit", manifest)
-    for place in places:
-        deadline = time.monotonic() + PATIENCE
-        while home.jobs_done() < int(place) and farm.poll() is None:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{home.folder}: no job ended for {PATIENCE:.0f} s")
-            time.sleep(0.1)
-        try:
-            farm.wait(dice.expovariate(1 / LATE_SECONDS))
-        except subprocess.TimeoutExpired:
-            killed.append(kill_one(home, farm, dice))
-            print(f"  after {int(place)} jobs: {killed[-1]}", flush=True)
-            if farm.poll() is not None:
-                words = ("resume",) if home.jobs_done() or _has_run(home) else ("submit", manifest)
-                farm = home.start(*words)
-    said, _ = farm.communicate(timeout=PATIENCE)
+    try:
+        for place in places:
+            deadline = time.monotonic() + PATIENCE
+            while home.jobs_done() < int(place) and farm.poll() is None:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"{home.folder}: no job ended for {PATIENCE:.0f} s")
+                time.sleep(0.1)
+            try:
+                farm.wait(dice.expovariate(1 / LATE_SECONDS))
+            except subprocess.TimeoutExpired:
+                killed.append(kill_one(home, farm, dice))
+                print(f"  after {int(place)} jobs: {killed[-1]}", flush=True)
+                if farm.poll() is not None:
+                    words = ("resume",) if _has_run(home) else ("submit", manifest)
+                    farm = home.start(*words)
+        said, _ = farm.communicate(timeout=PATIENCE)
+    finally:
+        farm.kill()
     return json.loads(said), killed
 
 
@@ -246,7 +249,11 @@ def reference(folder: Path) -> tuple[dict[str, Any], int]:
     kept = home.folder / "results.json"
     if not kept.exists():
         started = time.monotonic()
-        said, _ = home.start("submit", series(folder / "series")).communicate()
+        farm = home.start("submit", series(folder / "series"))
+        try:
+            said, _ = farm.communicate()
+        finally:
+            farm.kill()
         if not said:
             raise SystemExit(f"the undisturbed run failed; see {home.folder / 'stderr'}")
         kept.write_text(said)
@@ -275,7 +282,12 @@ def left(home: Home) -> list[str]:
             *home.left_files()]  # fmt: skip
 
 
+def _stop(number: int, frame: object) -> None:
+    raise SystemExit(f"stopped by signal {number}")
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, _stop)
     parser = argparse.ArgumentParser(description="kill a real run at random moments")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--each", type=int, default=8, help="kills a run")

@@ -159,7 +159,10 @@ class Guests:
             made,
             ENDINGS / "early.S",
         ]
-        subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", *words], check=True)
+        # At 1 MiB, where every machine has memory.
+        linker = "-Wl,-Ttext-segment=0x100000,-e,start"
+        command = ["gcc", "-m32", "-nostdlib", "-static", "-no-pie", linker, *words]
+        subprocess.run(command, check=True)
         return made
 
 

@@ -7,10 +7,15 @@ guest is to reach them: what they are does not change how it is judged.
 
 from __future__ import annotations
 
+import os
+import pickle
+import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +28,7 @@ from stress.scenario import Clock, FeatureState, Needs, Scenario
 from workers import boot as booting
 from workers import machines
 from workers.boot import BootRequest, BootResult, Ending, Limits
+from workers.errors import InfrastructureError
 from workers.machines import Kind, Running, Start
 from workers.process import Cancel
 from workers.sandbox import Sandbox
@@ -87,18 +93,17 @@ WAYS = [
 
 def scenario(run: str) -> Scenario:
     """Return a scenario that goes one way. None of them takes a second, but for one."""
-    none = MappingProxyType(dict[FeatureState, Any]((state, ()) for state in FeatureState))
     return Scenario(
         name="endings",
         title="one way to go",
         needs=Needs(),
-        parameters=MappingProxyType({}),
+        parameters={},
         run=run,
         limit=3 if run == "never_ends" else 600,
         clocks=(Clock.WALL,),
         smp=1,
         evidence=(),
-        expect=none,
+        expect=dict.fromkeys(FeatureState, ()),
     )
 
 
@@ -110,7 +115,7 @@ def kind(tmp_path_factory: pytest.TempPathFactory) -> Kind:
 
 @dataclass(frozen=True)
 class Place:
-    """Where guests are booted; ``boot`` gives what was seen as well as what the farm makes of it."""
+    """Where guests are booted: gives what was seen, and what the farm takes down of it."""
 
     kind: Kind
     guests: Guests
@@ -221,3 +226,147 @@ def test_ways_to_go(place: Place, way: Way) -> None:
         )
     if way.ending in booting.HANGS:
         assert "RIP=" in result.diagnosis
+
+
+# Before there is an init
+
+TEXT = "Kernel panic - not syncing: too early\\n"
+SILENT_BOOT = "boot: silent"
+
+
+@pytest.mark.parametrize(
+    ("text", "does", "ending", "status", "title"),
+    [
+        ("", "", Ending.NEVER_SPOKE, Status.MISS, SILENT_BOOT),
+        ("", "lidt nothing; int3", Ending.RESET, Status.MISS, "reset in no case"),
+        (TEXT, "lidt nothing; int3", Ending.RESET, Status.FAIL,
+         "boot: Kernel panic - not syncing: too early"),
+        (TEXT, "", Ending.NEVER_SPOKE, Status.FAIL, "boot: Kernel panic - not syncing: too early"),
+    ],
+    ids=["hang", "triple fault", "panic and reboot", "panic and hang"],
+)  # fmt: skip
+def test_ends_before_init(
+    place: Place, text: str, does: str, ending: Ending, status: Status, title: str
+) -> None:
+    kernel = place.guests.early(place.folder, text, does)
+    limits = EARLY if ending is Ending.NEVER_SPOKE else LONG
+    _, seen = place.boot(place.request("fine", limits, kernel=kernel))
+    assert seen.ending is ending
+    found = judged("fine", seen)
+    assert found.status is status
+    if status is Status.MISS:
+        check_silence("fine", title, seen)
+    else:
+        assert found.reason == title
+
+
+def test_a_kernel_without_an_init(place: Place) -> None:
+    _, seen = place.boot(place.request("fine", LONG, initramfs=place.guests.without_init))
+    found = judged("fine", seen)
+    assert (seen.ending, found.status) == (Ending.RESET, Status.FAIL)
+    assert (found.reason or "").startswith("boot: Kernel panic - not syncing: ")
+
+
+def test_an_init_that_never_speaks(place: Place) -> None:
+    _, seen = place.boot(place.request("fine", EARLY, initramfs=place.guests.mute))
+    assert seen.ending is Ending.NEVER_SPOKE
+    check_silence("fine", SILENT_BOOT, seen)
+
+
+# What the host does to a guest
+
+
+def qemu_under(folder: Path) -> int:
+    """Return the QEMU that writes to a folder."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            mounts = (entry / "mountinfo").read_text()
+        except OSError:
+            continue  # it ended meanwhile
+        if command.startswith(b"qemu-system") and str(folder) in mounts:
+            return int(entry.name)
+    raise AssertionError("there is no QEMU")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_machine_that_is_killed_is_the_host_s_trouble(place: Place, number: int) -> None:
+    def kill(start: Start) -> None:
+        os.kill(qemu_under(start.folder), number)
+
+    result, _ = place.boot(place.request("waits", LONG), kill)
+    assert result.ending is Ending.MACHINE_DIED
+
+
+def test_a_machine_that_is_stopped_for_good(place: Place) -> None:
+    def stop(start: Start) -> None:
+        os.kill(qemu_under(start.folder), signal.SIGSTOP)
+
+    asked = place.request("waits", Limits(boot=120, silence=2, whole=300))
+    with pytest.raises(InfrastructureError, match="kept from running for 2 s"):
+        place.boot(asked, stop)
+
+
+def test_a_machine_that_is_stopped_for_a_while(place: Place) -> None:
+    """It goes on as if nothing had been."""
+    looks = 0
+
+    class Stopping(Meddled):
+        def ended(self) -> int | None:
+            nonlocal looks
+            looks += bool(looks)
+            if looks == 20:
+                os.kill(qemu_under(self._start.folder), signal.SIGCONT)
+            return super().ended()
+
+    def stop(start: Start) -> None:
+        nonlocal looks
+        looks = 1
+        os.kill(qemu_under(start.folder), signal.SIGSTOP)
+
+    asked = place.request("waits", LONG)
+    result = booting.boot(
+        asked, lambda start: Stopping(place.kind.start(NODE, start), start, stop), Cancel()
+    )
+    assert (looks >= 20, result.ending) == (True, Ending.FINISHED)
+    (seen,) = observations(asked, result, Purpose.TEST, place.kind.accelerator)
+    assert judged("waits", seen).status is Status.PASS
+
+
+@pytest.mark.parametrize("name", ["console", "results"])
+def test_what_a_guest_said_is_cut_off(place: Place, name: str) -> None:
+    def cut(start: Start) -> None:
+        os.truncate(getattr(start, name), 0)
+
+    with pytest.raises(InfrastructureError, match=rf"{name}\.log was cut off"):
+        place.boot(place.request("waits", LONG), cut)
+
+
+ON_A_SMALL_DISK = """
+import pickle, sys
+from workers import boot, machines
+from workers.process import Cancel
+request = pickle.load(sys.stdin.buffer)
+kind = machines.open_kind("qemu", machines.Sandbox(), request.folder.parent)
+print(boot.boot(request, lambda start: kind.start(request.node, start), Cancel()).ending)
+"""
+
+
+def test_a_disk_that_is_full(place: Place) -> None:
+    """A real one: a tmpfs in a mount namespace of its own, which a chattering guest fills."""
+    asked = place.request("chatter", LONG)
+    asked.folder.mkdir()
+    size = place.guests.initramfs.stat().st_size + (2 << 20)
+    python = shlex.join([sys.executable, "-c", ON_A_SMALL_DISK])
+    script = f'mount -t tmpfs -o "size=$1" none "$2" && exec {python}'
+    said = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", str(size),
+         str(asked.folder)],
+        cwd=ROOT,
+        input=pickle.dumps(asked),
+        capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert said.returncode == 1
+    last = said.stderr.decode().splitlines()[-1]
+    assert last == f"workers.errors.InfrastructureError: the disk of {asked.folder} is full"

@@ -36,7 +36,7 @@ def test_what_ships_fits_together() -> None:
     assert booted == {one.cures for one in recipes if one.cures is not None}
     known = load_scenarios()
     assert {name for one in recipes for name in one.caught_by} <= set(known)
-    cases = [pattern for one in issues for pattern in one.match if Kind.CASE in one.kinds]
+    cases = [pattern for one in issues for pattern in one.match if one.kinds == (Kind.CASE,)]
     assert {case.partition(".")[0] for case in cases} <= set(known)
 
 

@@ -219,6 +219,13 @@ def test_why_a_scenario_does_not_apply(
         assert re.search(reason, found or "")
 
 
+def test_a_program_that_the_host_lacks_is_named_with_its_package() -> None:
+    scenario = replace(SCENARIO, needs=Needs(), tools=("perf",))
+    found = planner.skip_reason(scenario, "x86_64", Clock.WALL, NODE, ())
+    assert found == "this host has no perf: apt install linux-perf"
+    assert planner.skip_reason(scenario, "x86_64", Clock.WALL, NODE, (), {"perf": "0"}) is None
+
+
 def test_an_estimate_grows_with_what_is_asked_for(tmp_path: Path, data: Data) -> None:
     both = planned(tmp_path, data)
     one = planned(tmp_path, data, Flags(configs=("preempt",)))

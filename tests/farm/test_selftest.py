@@ -31,6 +31,7 @@ Write = Callable[..., Path]
 
 OK = '"smoke.first": "ok"'
 CASES = '{\n    "smoke.first": "ok",\n    "smoke.second": "ok"\n   },'
+WARNING = "WARNING: CPU: 0 PID: 29 at optimize_kprobe.part.0+0xd7/0xe0"
 NOT_OK = '"smoke.first": "not ok # 5 of 10 hits"'
 
 
@@ -183,6 +184,26 @@ def test_a_cure_has_to_make_the_base_s_known_fault_go_away(
     assert found["of-nothing"] == ("missed", None, "the base does not show the issue", "FAIL")
     assert found["of-what"] == ("invalid", None, "there is no known issue nobody-knows", "FAIL")
     assert said.status == 1
+
+
+def test_a_cure_of_a_warning_that_cuts_no_case_off(
+    tested: Any, recipe: Write, settings: Settings
+) -> None:
+    """The scenario goes on to its end: only the test as a whole tells."""
+    issues = settings.configs / "issues"
+    issues.mkdir(exist_ok=True)
+    warns = ISSUE | {"kinds": ["crash"], "match": ["WARNING in optimize_kprobe"]}
+    (issues / "warns.yml").write_text(yaml.safe_dump(warns))
+    cases = {"smoke.first": "ok", "smoke.second": "ok"}
+    said = tested(
+        recipe("heals", edited(json.dumps(WARNING)[1:-1], "all is well"), cures="warns"),
+        recipe("does-not", {"file": "doc", "add": "x\n"}, cures="warns"),
+        smoke={"cases": cases, "console": WARNING},
+    )
+    found = told(said)
+    how = "WARNING in optimize_kprobe"
+    assert found["heals"] == ("caught", None, f"without it: {how}", "FAIL")
+    assert found["does-not"] == ("missed", None, f"still there: {how}", "FAIL")
 
 
 def test_a_known_issue_of_the_base_is_listed_and_does_not_count(

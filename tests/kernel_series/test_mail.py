@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel_series import mail as mail_module
 from kernel_series.content import NO_DATE, NOBODY
 from kernel_series.errors import PatchUnreadable, SeriesError
 from kernel_series.mail import Mail, looks_like_mail, read_mail, read_plain, split_mbox
@@ -261,7 +262,32 @@ class TestHostile:
         with pytest.raises(PatchUnreadable, match="its MIME headers are damaged"):
             read(data)
 
-    def test_nested_past_all_reason(self) -> None:
-        data = b"Subject: x\n" + b"Content-Type: message/rfc822\n\n" * 5000
+    @pytest.mark.parametrize(
+        ("headers", "wanted"),
+        [
+            (b"content-type: message/rfc822\n\n" * 5000, "has more than 1000 parts"),
+            (b"Content-Type: text/plain" + b"; a=b" * 5000, "has a header of more than 16 KiB"),
+            (b"From: a\n" + b" b\n" * 9000, "has a header of more than 16 KiB"),
+        ],
+    )
+    def test_past_all_reason(self, headers: bytes, wanted: str) -> None:
+        with pytest.raises(PatchUnreadable, match=wanted):
+            read(b"Subject: x\n" + headers)
+
+    def test_nested_past_all_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mail_module, "MOST_PARTS", 10_000)
         with pytest.raises(PatchUnreadable, match="is nested too deeply"):
-            read(data)
+            read(b"Subject: x\n" + b"Content-Type: message/rfc822\n\n" * 5000)
+
+    def test_comments_in_comments(self) -> None:
+        assert read(b"Subject: x\nFrom: " + b"(" * 5000 + b"\n\nx\n").author == NOBODY
+
+    def test_a_subject_of_brackets_only(self) -> None:
+        """Taking them off one by one would take hours here."""
+        one = read_plain(b"Subject: " + b"[a]Re:" * 100_000 + b"x\n", "name")
+        assert one.subject == "x"
+
+    def test_a_flowed_line_of_many_pieces(self) -> None:
+        head = b"Subject: x\nContent-Type: text/plain; format=flowed\n\n"
+        one = read(head + b" a \n" * 200_000 + b"end\n")
+        assert len(one.message) == 2 * 200_000 + len("end")

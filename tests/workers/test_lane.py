@@ -257,6 +257,12 @@ def test_trouble_of_the_host_is_told_from_the_kernels(line: str, run: Run, lane:
         run("cat /given/line; exit 2")
 
 
+def test_a_program_that_was_killed_is_no_trouble_of_the_kernels(run: Run) -> None:
+    with pytest.raises(InfrastructureError, match=r"^sh was killed$"):
+        run("kill -KILL $$")
+    assert run("exit 143")[0] == 143
+
+
 @pytest.mark.parametrize("line", THE_KERNELS_OWN)
 def test_the_kernels_own_trouble_is_no_trouble_of_the_host(line: str, run: Run, lane: Lane) -> None:
     (lane.given / "line").write_text(f"{line}\nmore\n")

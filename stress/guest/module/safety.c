@@ -6,6 +6,9 @@
  * the registers of the caller. Which probes became jumps is evidence besides.
  *
  * All probes stand at the same time: see safety_asm.h.
+ *
+ * longest: the same on the longest instructions. Where the kernel does not get this right it dies, so
+ * it is a scenario of its own.
  */
 #include <linux/errno.h>
 #include <linux/jump_label.h>
@@ -202,7 +205,7 @@ static bool takes_wrong(const struct trial *trial, char *text)
 	static struct kprobe probe;
 	unsigned int at;
 
-	if (function->copy)
+	if (function->copy || function->kind != SAFETY_PLAIN)
 		return false;
 	for (at = 0; function->letters[at]; at++) {
 		if (function->letters[at] != '.' && function->letters[at] != 'R')
@@ -373,7 +376,8 @@ static void absent_cases(const struct trial *trials, unsigned int count)
 	}
 }
 
-static void run_cases(struct trial *trials, unsigned int count, struct kprobe **probes)
+static void run_cases(struct trial *trials, unsigned int count, bool rules,
+		      struct kprobe **probes)
 {
 	struct totals totals = { 0 };
 	unsigned int i;
@@ -388,7 +392,8 @@ static void run_cases(struct trial *trials, unsigned int count, struct kprobe **
 	report_evidence("unsafe-jumps", totals.unsafe_jumps);
 	for (i = 0; i < count;)
 		i += rule_case(&trials[i], count - i);
-	absent_cases(trials, count);
+	if (rules)
+		absent_cases(trials, count);
 	for (i = 0, totals.hits = 0; i < count; i++)
 		totals.hits += trials[i].hits;
 	report_evidence("hits", totals.hits);
@@ -396,13 +401,14 @@ static void run_cases(struct trial *trials, unsigned int count, struct kprobe **
 	restored_case(trials, count);
 }
 
-static int trials_init(struct trial *trials, const struct safety_function *function,
-		       const struct safety_function *end, unsigned int inputs)
+static int trials_init(struct trial *trials, const struct safety_function *functions,
+		       unsigned int count, unsigned int inputs)
 {
+	unsigned int i;
 	int error = 0;
 
-	for (; function < end && !error; function++)
-		error = trial_init(trials++, function, inputs);
+	for (i = 0; i < count && !error; i++)
+		error = trial_init(&trials[i], &functions[i], inputs);
 	return error;
 }
 
@@ -413,25 +419,36 @@ static void trials_free(struct trial *trials, unsigned int count)
 	vfree(trials);
 }
 
-int run_safety(const struct arguments *arguments)
+/* Two tables of functions at once; the second may be empty. */
+static int run_functions(const struct safety_function *insns, unsigned int insn_count,
+			 const struct safety_function *rules, unsigned int rule_count)
 {
-	unsigned int insns = farm_safety_insns_end - farm_safety_insns;
-	unsigned int rules = farm_safety_rules_end - farm_safety_rules;
-	unsigned int count = insns + rules;
+	unsigned int count = insn_count + rule_count;
 	struct trial *trials = vzalloc(count * sizeof(*trials));
 	struct kprobe **probes = vzalloc(2 * count * sizeof(*probes));
 	int error = -ENOMEM;
 
 	if (trials && probes)
-		error = trials_init(trials, farm_safety_insns, farm_safety_insns_end, CALL_INPUTS);
+		error = trials_init(trials, insns, insn_count, CALL_INPUTS);
 	if (!error)
-		error = trials_init(trials + insns, farm_safety_rules, farm_safety_rules_end,
-				    RULE_INPUTS);
+		error = trials_init(trials + insn_count, rules, rule_count, RULE_INPUTS);
 	if (error)
 		report_error("%u functions cannot be prepared: error %d", count, error);
 	else
-		run_cases(trials, count, probes);
+		run_cases(trials, count, rule_count, probes);
 	trials_free(trials, count);
 	vfree(probes);
 	return error;
+}
+
+int run_safety(const struct arguments *arguments)
+{
+	return run_functions(farm_safety_insns, farm_safety_insns_end - farm_safety_insns,
+			     farm_safety_rules, farm_safety_rules_end - farm_safety_rules);
+}
+
+int run_longest(const struct arguments *arguments)
+{
+	return run_functions(farm_safety_longest,
+			     farm_safety_longest_end - farm_safety_longest, NULL, 0);
 }

@@ -24,6 +24,7 @@ struct safety_function {
 };
 
 extern const struct safety_function farm_safety_insns[], farm_safety_insns_end[];
+extern const struct safety_function farm_safety_longest[], farm_safety_longest_end[];
 extern const struct safety_function farm_safety_rules[], farm_safety_rules_end[];
 
 /* Of safety_call.S: calls the target from and to these. */

@@ -80,7 +80,7 @@
  * fills what is between them.
  */
 .macro function case, text, index, body, arguments:vararg
-	.balign 64, 0xcc
+	.balign 16, 0xcc
 	.type farm_\case\()_\@, @function
 farm_\case\()_\@:
 773:

@@ -32,10 +32,14 @@ farm_safety_called:
 	at -, \before
 	.endif
 777:
+	.ifc \letter,J
 	.if kind == SAFETY_OPTIMIZED
-	at \letter, \instruction
+	at J, \instruction
 	.else
 	at B, \instruction
+	.endif
+	.else
+	at \letter, \instruction
 	.endif
 	at -, lea 0x11(%DX), %DX
 1:
@@ -62,28 +66,34 @@ farm_safety_called:
 	insn_as SAFETY_OPTIMIZED, \case, \letter, "\instruction", "\before", "\after"
 .endm
 
+/* For instructions that are never boosted: the kernel emulates them. */
+.macro emulated case, instruction, before
+	insn_as SAFETY_STEPPED, \case, B, "\instruction", "\before"
+	insn_as SAFETY_OPTIMIZED, \case, B, "\instruction", "\before"
+.endm
+
 /* The three kinds by themselves, on instructions that do little. */
 	insn_as SAFETY_STEPPED, stepped, B, "nop"
 	insn_as SAFETY_STEPPED, stepped, B, "movl $1, %eax"
-	insn_as SAFETY_STEPPED, stepped, B, "nop_of 15"
+	insn_as SAFETY_STEPPED, stepped, B, "nop_of 13"
 	insn_as SAFETY_BOOSTED, boosted, B, "nop"
 	insn_as SAFETY_BOOSTED, boosted, B, "movl $1, %eax"
 	insn_as SAFETY_BOOSTED, boosted, B, "nop_of 11"
 	insn_as SAFETY_OPTIMIZED, detour, J, "nop"
 	insn_as SAFETY_OPTIMIZED, detour, J, "movl $1, %eax"
-	insn_as SAFETY_OPTIMIZED, detour, J, "nop_of 15"
+	insn_as SAFETY_OPTIMIZED, detour, J, "nop_of 13"
 
 .irp condition, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-	insn jcc_short, B, "jcc_short \condition, 1f"
+	emulated jcc_short, "jcc_short \condition, 1f"
 .endr
 
 .irp condition, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-	insn jcc_near, B, "jcc_near \condition, 1f"
+	emulated jcc_near, "jcc_near \condition, 1f"
 .endr
 
-	insn loop, B, "loopne 1f"
-	insn loop, B, "loope 1f"
-	insn loop, B, "loop 1f"
+	emulated loop, "loopne 1f"
+	emulated loop, "loope 1f"
+	emulated loop, "loop 1f"
 
 /* JCXZ as wide as an address, and half as wide. */
 .macro half_jcxz to
@@ -91,8 +101,8 @@ farm_safety_called:
 	short_jump 0xe3, \to
 .endm
 
-	insn jcxz, B, "short_jump 0xe3, 1f"
-	insn jcxz, B, "half_jcxz 1f"
+	emulated jcxz, "short_jump 0xe3, 1f"
+	emulated jcxz, "half_jcxz 1f"
 
 .macro take_address symbol
 #ifdef CONFIG_X86_64
@@ -102,12 +112,12 @@ farm_safety_called:
 #endif
 .endm
 
-	insn jump, B, "jmp_short 1f"
-	insn jump, B, "jmp_near 1f"
+	emulated jump, "jmp_short 1f"
+	emulated jump, "jmp_near 1f"
 	insn jump, B, S(jmp *%AX), "take_address 1f"
 
-	insn call, B, "call farm_safety_called"
-	insn call, B, S(call *%AX), "take_address farm_safety_called"
+	emulated call_emulated, "call farm_safety_called"
+	emulated call_emulated, S(call *%AX), "take_address farm_safety_called"
 
 	insn return, J, "ret"
 	insn return_immediate, J, "ret $16"
@@ -191,5 +201,13 @@ farm_safety_called:
 	insn fault, B, "faulting", S(mov $-64, %AX)
 
 	table farm_safety_insns_end
+
+/* For the scenario `longest`: after the copy of the instruction there has to be room for int3. */
+	table farm_safety_longest
+
+	insn_as SAFETY_STEPPED, fourteen_bytes, B, "nop_of 14"
+	insn_as SAFETY_STEPPED, fifteen_bytes, E, "nop_of 15"
+
+	table farm_safety_longest_end
 
 	.section .note.GNU-stack, "", @progbits

@@ -140,13 +140,9 @@ farm_next_\@:
 	rule jump_into_\rule, \rule, jmp_short
 	rule jump_into_\rule, \rule, jmp_near
 	rule jump_into_\rule, \rule, jcc_short 0x4
-	rule jump_into_\rule, \rule, jcc_short 0xf
-	rule jump_into_\rule, \rule, jcc_near 0x5
-	rule jump_into_\rule, \rule, jcc_near 0xe
-	rule jump_into_\rule, \rule, short_jump 0xe0
-	rule jump_into_\rule, \rule, short_jump 0xe1
-	rule jump_into_\rule, \rule, short_jump 0xe2
-	rule jump_into_\rule, \rule, short_jump 0xe3
+	rule jump_into_\rule, \rule, jcc_near 0xf
+	rule jump_into_\rule, \rule, short_jump 0xe2	/* LOOP */
+	rule jump_into_\rule, \rule, short_jump 0xe3	/* JCXZ */
 .endr
 
 /* An indirect jump may go anywhere in the function, unless the kernel is built without any. */
@@ -234,10 +230,10 @@ farm_next_\@:
 .macro of_length length
 	at J, nop_of \length
 	at J, nop
-	at B, nop
-	at B, nop
-	at B, nop
-	at B, ret
+	at -, nop
+	at -, nop
+	at -, nop
+	at -, ret
 .endm
 
 /* The longest that the bytes can be: four, and a whole instruction. */
@@ -246,11 +242,12 @@ farm_next_\@:
 	at J, nop
 	at J, nop
 	at J, nop
-	at J, nop_of 15
+	at -, nop_of 15
 	at B, ret
 .endm
 
-.irp length, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+/* Probes on the longest instructions are a scenario of their own, `longest`. */
+.irp length, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 	rule length, of_length, \length
 .endr
 	rule length, longest

@@ -15,7 +15,8 @@
 	SCENARIO(lifecycle)		\
 	SCENARIO(modules)		\
 	SCENARIO(forced)		\
-	SCENARIO(safety)
+	SCENARIO(safety)		\
+	SCENARIO(longest)
 
 struct arguments;
 
