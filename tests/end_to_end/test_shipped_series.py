@@ -16,7 +16,9 @@ FEATURE = 8
 KNOWN_ISSUES = {
     "enabled-again-stays-breakpoint",
     "late-post-handler",
+    "loop-decides-before-counting",
     "neighbour-stays-breakpoint",
+    "return-keeps-arguments",
 }
 """What the scenarios of the series find in an untouched 6.12."""
 
@@ -72,6 +74,13 @@ def test_an_optimized_hit_costs_a_fraction(submission) -> None:
     assert {one["unit"] for one in rows.values()} == {"instructions"}
     assert {one["mad"] for one in rows.values()} == {0.0}
     assert rows["overhead.kprobe-optimized"]["value"] * 3 < rows["overhead.kprobe"]["value"]
+
+
+def test_probes_on_every_byte_become_jumps_from_the_feature_on(submission) -> None:
+    seen = [test["evidence"] for test in submission.tests("safety", "wall")]
+    assert [one["jumps"] > 0 for one in seen] == [point >= FEATURE for point in POINTS]
+    assert {one["unsafe-jumps"] for one in seen} == {0}
+    assert {one["missing-jumps"] for one in seen[FEATURE:]} == {0}
 
 
 def test_tests_of_the_same_kernel_were_reused_and_not_run_again(submission) -> None:
