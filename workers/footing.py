@@ -65,8 +65,11 @@ class Footing:
         self._longest = max(self._longest, passed - STALL_SECONDS)
         return min(passed, STALL_SECONDS)
 
-    def check_files(self) -> None:
-        """Raise InfrastructureError where something may be lost of what the machine wrote."""
+    def check_files(self) -> int:
+        """Return the size of the largest file.
+
+        Raises InfrastructureError where something may be lost of what the machine wrote.
+        """
         for path, before in self._sizes.items():
             self._sizes[path] = path.stat().st_size
             if self._sizes[path] < before:
@@ -74,6 +77,7 @@ class Footing:
         about = os.statvfs(self._folder)
         if about.f_bavail * about.f_frsize < LEAST_FREE:
             raise InfrastructureError(f"the disk of {self._folder} is full")
+        return max(self._sizes.values())
 
     def check_crashes(self, crashes: Sequence[CrashReport]) -> None:
         """Raise InfrastructureError for a lockup that the host alone may be to blame for."""

@@ -169,7 +169,7 @@ def _built_only(found: Run) -> RenderableType:
         notes = [f"{seconds:.0f} s", _targets(builds)]
         for build in builds:
             if more := results.new_warnings(found, build):
-                notes.append(f"{more} new warnings at {build.point}")
+                notes.append(f"new warnings at {build.point}: {more}")
         absent = [str(one.point) for one in builds if one.result and not one.result.compiled]
         if absent:
             notes.append(f"not compiled at {', '.join(absent)}")

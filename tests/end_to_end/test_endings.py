@@ -144,7 +144,9 @@ class Place:
             return Meddled(self.kind.start(request.node, machine), machine, meddle)
 
         result = booting.boot(request, start, Cancel())
-        (seen,) = observations(request, result, Purpose.TEST, self.kind.accelerator)
+        (seen,) = observations(
+            request, result, Purpose.TEST, self.kind.accelerator, self.kind.model(NODE)
+        )
         return result, seen
 
 
@@ -329,7 +331,9 @@ def test_a_machine_that_is_stopped_for_a_while(place: Place) -> None:
         asked, lambda start: Stopping(place.kind.start(NODE, start), start, stop), Cancel()
     )
     assert (looks >= 20, result.ending) == (True, Ending.FINISHED)
-    (seen,) = observations(asked, result, Purpose.TEST, place.kind.accelerator)
+    (seen,) = observations(
+        asked, result, Purpose.TEST, place.kind.accelerator, place.kind.model(NODE)
+    )
     assert judged("waits", seen).status is Status.PASS
 
 

@@ -432,7 +432,7 @@ def test_how_many_points_there_will_be(
     series = load(request.manifest)
     assert planner.patches(series, request) == points
     app = farm.app
-    view = live._View(app, app.submit(series, request))
+    view = live._View(app, app.submit(series, request), 0.0)
     known = app.data("quick", "fake").profile.estimates
     assert view._remaining() == known.prepare + known.base + points * known.point
 

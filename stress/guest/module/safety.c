@@ -7,8 +7,8 @@
  *
  * All probes stand at the same time: see safety_asm.h.
  *
- * longest: the same on the longest instructions. Where the kernel does not get this right it dies, so
- * it is a scenario of its own.
+ * longest: the same on the longest instructions. A kernel that gets this wrong dies
+ * of it, so it is a scenario of its own.
  */
 #include <linux/errno.h>
 #include <linux/jump_label.h>

@@ -14,6 +14,7 @@
 	SCENARIO(geometry)		\
 	SCENARIO(lifecycle)		\
 	SCENARIO(modules)		\
+	SCENARIO(reused)		\
 	SCENARIO(forced)		\
 	SCENARIO(safety)		\
 	SCENARIO(longest)
