@@ -38,8 +38,8 @@ $(STAMP): pyproject.toml | packages
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup                     ## test the shipped series, patch by patch
-	$(FARM) submit kernel_series/jump-optimization/series.yml
+demo: setup                     ## test the shipped series, patch by patch, with the two quickest scenarios
+	$(FARM) submit kernel_series/jump-optimization/series.yml --scenario smoke --scenario overhead
 
 test: setup lint                ## run all tests, those that boot kernels included
 	$(VENV)/bin/pytest -n auto --dist worksteal

@@ -247,10 +247,14 @@ def _scenarios(
             place = manifest.where(f"scenarios[{number}]")
             raise UserError(f"{place}: unknown scenario {name!r}", f"known: {known}")
     chosen = _chosen(flags.scenarios, manifest.scenarios, "scenario")
+    left_out = () if flags.scenarios else data.profile.leaves_out
     for name in manifest.scenarios:
         if name not in chosen:
             not_tested.append((f"scenario {name}", "not asked for"))
-    return chosen
+        elif name in left_out:
+            why = f"profile {data.profile_name} leaves it out; --scenario {name} asks for it"
+            not_tested.append((f"scenario {name}", why))
+    return tuple(name for name in chosen if name not in left_out)
 
 
 def _chosen(

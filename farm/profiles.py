@@ -46,6 +46,7 @@ class Estimates(Data):
 class Profile(Data):
     """How much of a manifest's matrix is run, and by which limits it is watched.
 
+    ``leaves_out`` are scenarios that are run only when they are asked for by name.
     ``build_only`` names flavours that are built beside it and not booted (``farm.flavours``);
     ``check_patches`` asks for checkpatch and a look at the tags (``workers.checks``).
     """
@@ -57,6 +58,7 @@ class Profile(Data):
     icount_shift: int = Field(ge=0, le=10)
     seed: int = Field(ge=0)
     parameters: dict[str, dict[str, Parameter]] = {}
+    leaves_out: tuple[str, ...] = ()
     limits: LimitsData
     effects: dict[Clock, float]
     estimates: Estimates
@@ -68,10 +70,12 @@ class Profile(Data):
 
         UserError or ScenarioError for an unknown scenario or parameter, with the known ones.
         """
-        for name in self.parameters:
+        for name in (*self.parameters, *self.leaves_out):
             if name not in scenarios:
                 known = ", ".join(scenarios)
-                raise UserError(f"parameters of an unknown scenario {name!r}", f"known: {known}")
+                raise UserError(
+                    f"the profile names an unknown scenario {name!r}", f"known: {known}"
+                )
         return MappingProxyType(
             {
                 name: scenario.with_parameters(self.parameters.get(name, {}))
