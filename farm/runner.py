@@ -19,7 +19,7 @@ from farm.flavours import features_of, fitting, flavour_of
 from farm.observe import observations
 from farm.planner import Request, expected_symbols
 from farm.records import Build, Cell, Purpose, Run
-from farm.schedule import Host, advance, prepared
+from farm.schedule import BUILDING, Host, advance, prepared
 from farm.settings import Settings
 from kernel_series import manifest
 from stress.scenario import Clock
@@ -224,6 +224,16 @@ class Worker:
             if folder.name not in alive:
                 for name in booting.PASSING:
                     (folder / name).unlink(missing_ok=True)
+
+    def clear_lanes(self, run: str) -> None:
+        """Remove lanes whose last build is recorded: who recorded it may have been killed there."""
+        building = JobRow.kind == BUILDING, JobRow.run_id == run
+        with self.database.transaction() as session:
+            lanes = set(session.scalars(select(JobRow.lane).where(*building)))
+            unfinished = JobRow.state.in_(claims.UNFINISHED)
+            lanes -= set(session.scalars(select(JobRow.lane).where(*building, unfinished)))
+        for lane in lanes:
+            remove(self.settings.runs / run / "lanes" / (lane or ""))
 
     def _is_kept(self, result: BuildResult) -> bool:
         named = ((self.builder.kernels, result.kernel), (self.builder.payloads, result.payload))

@@ -77,6 +77,7 @@ class LocalDispatcher:
             self._worker.tidy(session, self._run)
             row = session.get_one(RunRow, self._run)
             advance(session, row, self._worker.host)
+        self._worker.clear_lanes(self._run)
 
     def drain(self) -> None:
         """Work until the run has ended or ``stop`` is called.

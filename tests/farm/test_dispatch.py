@@ -38,6 +38,9 @@ class Worker:
     def tidy(self, session: Session, run: str) -> None:
         """Nothing was booted here."""
 
+    def clear_lanes(self, run: str) -> None:
+        """Nothing was built here."""
+
     def execute(self, claim: Claim, cancel: Cancel) -> None:
         try:
             self.stage(claim, cancel)

@@ -231,6 +231,17 @@ def test_two_submits_at_once_share_the_slots(home: Home, tmp_path: Path, series:
         assert used == 0
 
 
+def test_a_lane_that_a_killed_farm_left_is_removed(home: Home, held_series: Path) -> None:
+    """Killed between the record of the last build and the end of its lane."""
+    with home.submit(held_series) as process:
+        assert verdict(home, process) == EXPECTED
+    lane = home.settings.runs / (home.run() or "") / "lanes" / LANE
+    (lane / "src").mkdir(parents=True)
+    with home.resume() as process:
+        assert verdict(home, process) == EXPECTED
+    assert not lane.exists()
+
+
 def test_two_resumes_of_one_run_work_it_off_together(home: Home, held_series: Path) -> None:
     with home.submit(held_series) as process:
         home.wait_until(lambda: home.held(2))
