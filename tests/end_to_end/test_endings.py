@@ -232,7 +232,7 @@ def test_ways_to_go(place: Place, way: Way) -> None:
 
 # Before there is an init
 
-TEXT = "Kernel panic - not syncing: too early\\n"
+TEXT = "Kernel panic - not syncing: too early\n"
 SILENT_BOOT = "boot: silent"
 
 
