@@ -190,8 +190,11 @@ def scripts() -> Mapping[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def guests() -> Guests:
-    """Made once for each state of the sources; kept between test runs."""
+def guests(submission: Submission) -> Guests:
+    """Made once for each state of the sources; kept between test runs.
+
+    After the submission, which builds the same base: that is not done twice.
+    """
     cache = test_cache()
     cache.mkdir(parents=True, exist_ok=True)
     kept = Cache(cache / "endings")
