@@ -9,6 +9,7 @@ to pass with it.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,8 +75,9 @@ def find(names: Sequence[str]) -> tuple[Canary, ...]:
         elif Path(name).is_file():
             paths.append(Path(name))
         else:
-            known = ", ".join(shipped) or "none is shipped"
-            raise UserError(f"unknown canary {name!r}", f"name a file, a folder or one of: {known}")
+            like = difflib.get_close_matches(name, shipped, cutoff=0.0)
+            known = f"one of the {len(shipped)} of {SHIPPED}, like {', '.join(like)}"
+            raise UserError(f"unknown canary {name!r}", f"name a file, a folder, or {known}")
     if not paths:
         raise UserError("no canary is shipped", "name a file or a folder")
     return tuple(_canary(path.resolve()) for path in paths)

@@ -156,7 +156,7 @@ class Outcome:
 def outcome(guests: Guests, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("blame")
     series = write_series(folder / "series", guests)
-    settings = Settings(folder / "data", folder / "cache", short_limits(folder))
+    settings = Settings(folder / "data", folder / "cache", short_limits(folder), limit=1 << 40)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("farm.settings.load", lambda environment: settings)

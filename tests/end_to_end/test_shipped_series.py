@@ -50,26 +50,12 @@ def test_all_hits_were_counted_and_the_text_was_restored(submission) -> None:
         assert test["evidence"]["text-restored"] == 1
 
 
-def test_probes_live_and_die_as_they_should_on_every_kernel(submission) -> None:
-    """With jumps where there are some; what fails is a known issue, see the first test."""
-    for scenario in ("geometry", "modules", "lifecycle"):
-        jumps = [test["evidence"]["jumps"] > 0 for test in submission.tests(scenario, "wall")]
-        assert jumps == [False] * FEATURE + [True] * (len(POINTS) - FEATURE)
-
-
 def test_an_optimized_hit_costs_a_fraction(submission) -> None:
     rows = {one["name"]: one for one in submission.tests("overhead", "icount")[-1]["measurements"]}
     assert len(rows) == 7
     assert {one["unit"] for one in rows.values()} == {"instructions"}
     assert {one["mad"] for one in rows.values()} == {0.0}
     assert rows["overhead.kprobe-optimized"]["value"] * 3 < rows["overhead.kprobe"]["value"]
-
-
-def test_probes_on_every_byte_become_jumps_from_the_feature_on(submission) -> None:
-    seen = [test["evidence"] for test in submission.tests("safety", "wall")]
-    assert [one["jumps"] > 0 for one in seen] == [point >= FEATURE for point in POINTS]
-    assert {one["unsafe-jumps"] for one in seen} == {0}
-    assert {one["missing-jumps"] for one in seen[FEATURE:]} == {0}
 
 
 def test_tests_of_the_same_kernel_were_reused_and_not_run_again(submission) -> None:

@@ -307,7 +307,9 @@ def test_canaries_that_are_not_there(
 ) -> None:
     with pytest.raises(UserError, match="unknown canary 'x'") as caught:
         selftest.find(["x"])
-    assert caught.value.hint == "name a file, a folder or one of: a, b, c"
+    assert caught.value.hint == (
+        f"name a file, a folder, or one of the 3 of {selftest.SHIPPED}, like c, b, a"
+    )
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: there is no canary in this folder"):
         selftest.find([str(tmp_path / "empty")])

@@ -65,6 +65,8 @@ fi
 original=$(bytes)
 place=$(place)
 event_case hit p "farm_stress:$place" "hit: ($SYMBOL+0x"
+# Enabled again before its jump was taken away, it would stay a breakpoint: geometry's to find.
+wait_bytes "$original"
 echo 1 >$TRACING/events/farm/hit/enable
 optimized_case
 hits_optimized_case
