@@ -31,6 +31,7 @@ from farm import cli
 from farm.app import App
 from farm.db.models import AttemptRow, JobRow
 from farm.settings import Settings
+from stress import guest
 from stress.scenario import load_all
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ ifdef M
 modules:
 \t@LC_ALL=C sed "s/the way of smoke: fine        /the way of smoke: $$(cat way)/" \\
 \t\tfarm_stress.ko >$(M)/farm_stress.ko
+\t@for other in {" ".join(guest.MODULES[1:])}; do cp farm_stress.ko $(M)/$$other; done
 else
 allnoconfig:
 \t@grep -v CONFIG_OPTPROBES= $(KCONFIG_ALLCONFIG) >$(O)/.config
