@@ -42,6 +42,7 @@ NEEDED = sorted(set(load_all()["smoke"].needs.kernel))
 WIDTH = len("fine        ")
 
 MAKEFILE = f"""\
+.PHONY: modules allnoconfig vmlinux modules_prepare
 ifdef M
 modules:
 \t@LC_ALL=C sed "s/the way of smoke: fine        /the way of smoke: $$(cat way)/" \\
