@@ -123,7 +123,8 @@ def verdict(results: Sequence[Result]) -> tuple[Verdict, str]:
         kind = Verdict.INCONCLUSIVE if result.control is Status.MISS else Verdict.REGRESSION
         return kind, f"{result.name} {result.result}: {result.how}"
     caught = sum(result.result is Caught.CAUGHT for result in results)
-    return Verdict.PASS, f"{caught} of {len(results)} caught, the others not observable here"
+    rest = ", the others not observable here" if caught < len(results) else ""
+    return Verdict.PASS, f"{caught} of {len(results)} caught{rest}"
 
 
 def _evaluate(
