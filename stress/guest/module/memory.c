@@ -11,8 +11,8 @@
  *	system-bytes	how many pages less are free: also the pages' own bookkeeping and what the
  *			allocators keep in hand. To the page, so it says nothing about one probe.
  *
- * The time to register is the kernel's own, and long: on 6.12 most of it goes into
- * jump_label_text_reserved(), which decodes the instruction of every static key.
+ * The time to register is the kernel's own, and long. Likely most of it, on 6.12, goes into
+ * jump_label_text_reserved(), which looks at every static key; nobody has measured that.
  */
 #include <linux/delay.h>
 #include <linux/errno.h>
