@@ -185,7 +185,8 @@ class App:
         assessment = assess(run, scenarios, effects, enabling, self.issues)
         results = None
         if request.canaries:
-            results = selftest.evaluate(run, request, assessment.judgements, self.issues)
+            ended = row.state == schedule.FINISHED
+            results = selftest.evaluate(run, request, assessment.judgements, self.issues, ended)
         return Judged(run, assessment, row.verdict, row.reason, refused, results)
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:

@@ -20,19 +20,24 @@ from workers.errors import UserError
 class Issue:
     """A known fault. ``match`` is a pattern for the fault's case, or its title where it has none.
 
-    In a pattern ``*`` stands for anything. ``fixed_by`` is the commit that fixed it upstream.
+    In a pattern ``*`` stands for anything. A title alone may be that of a new fault elsewhere:
+    ``scenarios`` are those in which it is the known one (empty: any). ``fixed_by`` is the commit
+    that fixed it upstream.
     """
 
     id: str
     title: str
     kinds: tuple[Kind, ...]
     match: tuple[str, ...]
+    scenarios: tuple[str, ...]
     fixed_by: str | None
 
     def matches(self, fault: Fault) -> bool:
         """Whether a fault is this one."""
-        return fault.kind in self.kinds and any(
-            fnmatchcase(fault.case or fault.title, pattern) for pattern in self.match
+        return (
+            fault.kind in self.kinds
+            and (not self.scenarios or fault.scenario in self.scenarios)
+            and any(fnmatchcase(fault.case or fault.title, pattern) for pattern in self.match)
         )
 
 
@@ -42,6 +47,7 @@ class _File(BaseModel):
     title: str
     kinds: tuple[Kind, ...] = Field(min_length=1)
     match: tuple[str, ...] = Field(min_length=1)
+    scenarios: tuple[str, ...] = ()
     fixed_by: str | None = Field(alias="fixed-by")
     seen_in: str = Field(alias="seen-in")
 
@@ -70,4 +76,4 @@ def _load(path: Path) -> Issue:
         raise UserError(f"{path}: {place}: {first['msg']}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    return Issue(path.stem, file.title, file.kinds, file.match, file.fixed_by)
+    return Issue(path.stem, file.title, file.kinds, file.match, file.scenarios, file.fixed_by)

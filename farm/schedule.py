@@ -27,7 +27,7 @@ from farm.issues import Issue, recognise
 from farm.planner import Request, canary_skip, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
 from farm.records import Build, Cell, Purpose, Run, Test
-from farm.verdicts.judge import Judgement, Need
+from farm.verdicts.judge import Judgement, Need, evidence
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
 from stress.scenario import Clock, Scenario
@@ -165,9 +165,7 @@ def advance(session: Session, row: RunRow, host: Host) -> None:
     open_jobs = select(JobRow).where(JobRow.run_id == row.id, JobRow.state.in_(claims.UNFINISHED))
     if session.scalars(open_jobs.limit(1)).first() is not None:
         return
-    # In a self test a known issue is what a canary may be: it has to be seen twice like any other.
-    known = () if request.canaries else host.issues
-    if _add_follow_ups(session, row, run, known, host, jobs):
+    if _add_follow_ups(session, row, run, request, host, jobs):
         return
     _conclude(session, row, run, request, host)
 
@@ -287,7 +285,7 @@ def _add_follow_ups(
     session: Session,
     row: RunRow,
     run: Run,
-    issues: Sequence[Issue],
+    request: Request,
     host: Host,
     jobs: Sequence[JobRow],
 ) -> bool:
@@ -299,6 +297,9 @@ def _add_follow_ups(
     judgements = judge_all(run, host.scenarios)
     added = False
     for build in run.builds:
+        # A known issue may be what a canary is: it has to be seen twice there like any other fault.
+        planted = request.canaries and build.point > 0
+        known = () if planted else host.issues
         for test in build.tests:
             need = judgements[test.id].need
             source = judgements.get(test.inherited_from or "")
@@ -308,18 +309,12 @@ def _add_follow_ups(
             purpose = Purpose.CONFIRM
             if need is Need.CONTROL:
                 purpose = Purpose.CONTROL
-                found = next(
-                    (
-                        one
-                        for one in earlier(run, build, test)
-                        if judgements[one.id].status is Status.PASS
-                    ),
-                    None,
-                )
+                before = earlier(run, build, test)
+                found = next((one for one in before if evidence(one) is not None), None)
                 if found is None:
                     continue
                 target = (_build_of(run, found), found)
-            elif _is_old(run, build, test, judgements, issues):
+            elif _is_old(run, build, test, judgements, known):
                 continue
             if target[1].id in _given_up(jobs, purpose):
                 continue
@@ -361,7 +356,7 @@ def _given_up(jobs: Sequence[JobRow], purpose: Purpose) -> frozenset[str]:
 
 def _conclude(session: Session, row: RunRow, run: Run, request: Request, host: Host) -> None:
     if request.canaries:
-        results = selftest.evaluate(run, request, judge_all(run, host.scenarios), host.issues)
+        results = selftest.evaluate(run, request, judge_all(run, host.scenarios), host.issues, True)
         verdict, row.reason = selftest.verdict(results)
     else:
         enabling = frozenset(feature.introduced_by for feature in request.features)

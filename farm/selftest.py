@@ -80,7 +80,10 @@ def find(names: Sequence[str]) -> tuple[Canary, ...]:
             raise UserError(f"unknown canary {name!r}", f"name a file, a folder, or {known}")
     if not paths:
         raise UserError("no canary is shipped", "name a file or a folder")
-    return tuple(_canary(path.resolve()) for path in paths)
+    recipes = [(path.resolve(), edits.load_recipe(path.resolve())) for path in paths]
+    # All that reads a header is built again for it and once more after it: last, that is once.
+    recipes.sort(key=lambda one: one[1].touches_header)
+    return tuple(_canary(path, recipe) for path, recipe in recipes)
 
 
 def plants(words: Sequence[str]) -> tuple[Plant, ...]:
@@ -94,20 +97,24 @@ def plants(words: Sequence[str]) -> tuple[Plant, ...]:
     return tuple(found)
 
 
-def _canary(path: Path) -> Canary:
-    recipe = edits.load_recipe(path)
+def _canary(path: Path, recipe: edits.Recipe) -> Canary:
     return Canary(path, recipe.name, recipe.title, recipe.caught_by, recipe.needs, recipe.cures)
 
 
 def evaluate(
-    run: Run, request: Request, judgements: Mapping[str, Judgement], issues: Sequence[Issue]
+    run: Run,
+    request: Request,
+    judgements: Mapping[str, Judgement],
+    issues: Sequence[Issue],
+    ended: bool,
 ) -> tuple[Result, ...]:
-    """Return what became of each canary of a run; nothing while its points are not known."""
+    """Return what became of each canary of a run; before its end, of those that are settled."""
     if not run.points:
         return ()
     return tuple(
         _evaluate(run, index, canary, judgements, issues)
         for index, canary in enumerate(request.canaries, start=1)
+        if ended or _settled(run, index, judgements)
     )
 
 
@@ -175,6 +182,21 @@ def _evaluate(
             if before is not None and _passes(before, fault):
                 return result(Caught.CAUGHT, fault.title, fault.case)
     return result(Caught.MISSED, _why_missed(found for found, _ in pairs))
+
+
+def _settled(run: Run, index: int, judgements: Mapping[str, Judgement]) -> bool:
+    """Whether nothing that is still to come can change what became of a canary."""
+    builds = [build for build in run.builds if build.point in (0, index)]
+    return run.points[index].reason is not None or all(
+        build.result is not None
+        and all(
+            (test.skip or test.observations)
+            and not test.pending
+            and judgements[test.id].need is None
+            for test in build.tests
+        )
+        for build in builds
+    )
 
 
 def _build_trouble(builds: Sequence[Build]) -> str | None:

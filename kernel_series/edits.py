@@ -104,6 +104,11 @@ class Recipe:
     shows: str = ""
     cures: str | None = None
 
+    @property
+    def touches_header(self) -> bool:
+        """Whether an edit may be in a header, so that all that reads it is built again."""
+        return any(file.endswith(".h") for edit in self.edits for file in edit.files)
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read an edit recipe. Raises SeriesError."""

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -21,6 +20,7 @@ from farm.db.models import JobRow, RunRow
 from farm.db.runs import REQUEST, load_run
 from farm.profiles import Profile
 from farm.records import Build, Cell, Run, Test
+from farm.repeating import repeating
 from farm.reports.text import ABREAST, STYLES, foreign, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
@@ -183,7 +183,6 @@ class _View:
 def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterator[None]:
     """Show a run's progress while the block runs; ``age`` seconds of it have passed before."""
     view = _View(farm, run, age)
-    done = threading.Event()
     if console.is_terminal:
         with Live(view.table(), console=console, transient=True, auto_refresh=False) as screen:
 
@@ -191,8 +190,9 @@ def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterato
                 view.refresh()
                 screen.update(view.table(), refresh=True)
 
-            with _repeating(show, done):
+            with repeating(show, REFRESH_SECONDS, "progress"):
                 yield
+            show()
     else:
 
         def say() -> None:
@@ -201,26 +201,9 @@ def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterato
                 console.print(foreign(line), highlight=False, soft_wrap=True)
 
         console.print(f"run {run}", highlight=False)
-        with _repeating(say, done):
+        with repeating(say, REFRESH_SECONDS, "progress"):
             yield
-
-
-@contextmanager
-def _repeating(step: Callable[[], None], done: threading.Event) -> Iterator[None]:
-    """Call ``step`` now and then, in a thread of its own, while the block runs; then once more."""
-
-    def repeat() -> None:
-        while not done.wait(REFRESH_SECONDS):
-            step()
-
-    thread = threading.Thread(target=repeat, name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        step()
+        say()
 
 
 def _is_done(test: Test) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from farm.db import claims
 from farm.db.claims import LEASE_SECONDS, Claim
 from farm.db.database import Database
+from farm.repeating import repeating
 from workers.errors import InfrastructureError
 from workers.process import Cancel
 
@@ -51,20 +52,13 @@ class Leases:
     @contextmanager
     def kept(self, look: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Renew in time, in a thread of its own, while the block runs; ``look`` every second."""
-        done = threading.Event()
 
         def keep() -> None:
-            while not done.wait(LOOK_SECONDS):
-                look()
-                self.renew()
+            look()
+            self.renew()
 
-        thread = threading.Thread(target=keep, name="leases", daemon=True)
-        thread.start()
-        try:
+        with repeating(keep, LOOK_SECONDS, "leases"):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def renew(self) -> None:
         """Prolong the leases that are due; stop a job in time whose lease can't be kept."""

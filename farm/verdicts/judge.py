@@ -56,6 +56,7 @@ class Fault:
     key: str
     title: str = field(compare=False)
     case: str | None = field(default=None, compare=False)
+    scenario: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def judge(
     if any(single.status is Status.FAIL for single in singles):
         verdict = _judge_faults(singles)
     elif _is_silent(own[0]):
-        verdict = _judge_silence(own, singles, control)
+        verdict = _judge_silence(own, singles, control, scenario)
     else:
         verdict = singles[0]
     figures = _figures(own[0], test.clock, icount_shift)
@@ -170,13 +171,16 @@ def _judge_faults(singles: Sequence[Judgement]) -> Judgement:
 
 
 def _judge_silence(
-    own: Sequence[Observation], singles: Sequence[Judgement], control: Judgement | None
+    own: Sequence[Observation],
+    singles: Sequence[Judgement],
+    control: Judgement | None,
+    scenario: Scenario,
 ) -> Judgement:
     """Judge a boot that ended without a word: the control decides, then a second silence."""
     first, title = singles[0], _silence(own[0])
     if control is None:
         return replace(first, reason=f"{title}; no control run", need=Need.CONTROL)
-    if control.status is not Status.PASS:
+    if not _came_to_its_end(control):
         reason = f"{title}; the control failed too ({control.reason}): the node is suspect"
         return replace(first, reason=reason)
     if len(own) < CONFIRMED:
@@ -184,7 +188,7 @@ def _judge_silence(
     if not _is_silent(own[1]):
         return replace(first, reason=f"unstable: {title}, then {singles[1].status}")
     kind = Kind.BOOT if own[0].ending is Ending.NEVER_SPOKE else Kind.CASE
-    fault = Fault(kind, title, title, own[0].open_case)
+    fault = Fault(kind, title, title, own[0].open_case, scenario.name)
     cases = tuple(
         replace(case, status=Status.FAIL) if case.name == own[0].open_case else case
         for case in first.cases
@@ -198,6 +202,15 @@ def _judge_silence(
         confirmed=(fault,),
         shown=(2,),
     )
+
+
+def _came_to_its_end(control: Judgement) -> bool:
+    """Whether a control did what the silent run did not: cases that fail tell of the node's health
+    as well as those that pass.
+    """
+    if control.status is Status.FAIL:
+        return all(fault.kind is not Kind.CRASH for fault in control.faults)
+    return control.status is Status.PASS
 
 
 def _silence(seen: Observation) -> str:
@@ -219,7 +232,7 @@ def _single(
     """Judge one run by itself."""
     cases = [_case(case.ok, case.skip, case.name, case.reason) for case in seen.cases]
     if seen.crash is not None:
-        return _crashed(seen, cases)
+        return _crashed(seen, cases, scenario)
     if _is_silent(seen):
         if seen.open_case is not None:
             cases.append(CaseVerdict(seen.open_case, Status.MISS, "cut off"))
@@ -229,7 +242,7 @@ def _single(
     if seen.outcome is None or not seen.intact:
         return Judgement(Status.ERROR, "protocol: lines of the scenario are missing", tuple(cases))
     faults = [
-        Fault(Kind.CASE, case.name, f"{case.name}: {case.reason or 'not ok'}", case.name)
+        Fault(Kind.CASE, case.name, _failure(case), case.name, scenario.name)
         for case in cases
         if case.status is Status.FAIL
     ]
@@ -238,7 +251,8 @@ def _single(
             cases.append(verdict)
             if verdict.status is Status.FAIL:
                 title = verdict.reason or verdict.name
-                faults.append(Fault(Kind.EVIDENCE, verdict.name, title, verdict.name))
+                fault = Fault(Kind.EVIDENCE, verdict.name, title, verdict.name, scenario.name)
+                faults.append(fault)
     elif not faults:
         return Judgement(Status.SKIP, seen.reason, tuple(cases))
     status = worst(case.status for case in cases)
@@ -246,6 +260,10 @@ def _single(
         return Judgement(status, None, tuple(cases))
     reason = next((case.reason for case in cases if case.status is status), None)
     return Judgement(status, faults[0].title if faults else reason, tuple(cases), tuple(faults))
+
+
+def _failure(case: CaseVerdict) -> str:
+    return f"{case.name}: {case.reason or 'not ok'}"
 
 
 def _missing(
@@ -272,7 +290,7 @@ def _missing(
         yield CaseVerdict(name, status, f"evidence: {check.failure(seen.evidence)}")
 
 
-def _crashed(seen: Observation, cases: list[CaseVerdict]) -> Judgement:
+def _crashed(seen: Observation, cases: list[CaseVerdict], scenario: Scenario) -> Judgement:
     if seen.crash is None:
         raise AssertionError("called for crashes only")
     title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
@@ -280,7 +298,7 @@ def _crashed(seen: Observation, cases: list[CaseVerdict]) -> Judgement:
         return Judgement(Status.MISS, f"the node is suspect: {title}", tuple(cases))
     if seen.open_case is not None:
         cases.append(CaseVerdict(seen.open_case, Status.FAIL, title))
-    fault = Fault(Kind.CRASH, title, title, seen.open_case)
+    fault = Fault(Kind.CRASH, title, title, seen.open_case, scenario.name)
     return Judgement(Status.FAIL, title, tuple(cases), (fault,))
 
 

@@ -5,13 +5,15 @@ A developer's day: the series as it is, the same again, and the same with one pa
 change is code in the file that most patches touch, so every point from that patch on is another
 kernel. Each round changes it differently.
 
-    .venv/bin/python tests/bench/resubmit.py [ROUNDS [FOLDER]]
+    .venv/bin/python tests/bench/resubmit.py [--rounds N] [--folder FOLDER] [--home HOME]
+
+``--home`` is an empty FARM_HOME that is left there, for other benches.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -39,14 +41,19 @@ edits:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    parent = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="farm-bench-") as folder:
-        home = Path(folder) / "home"
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--rounds", type=int, default=3)
+    words.add_argument("--folder", type=Path)
+    words.add_argument("--home", type=Path)
+    asked = words.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder, prefix="farm-bench-") as folder:
+        home = asked.home or Path(folder) / "home"
+        if (home / "cache").exists():
+            words.error(f"{home} is not empty: the first submission would not be one")
         first, _ = submit(home)
         print(f"first submission, empty cache: {first:.0f} s", flush=True)
         same, changed = list[float](), list[float]()
-        for number in range(rounds):
+        for number in range(asked.rounds):
             same.append(submit(home)[0] / first)
             recipe = Path(folder) / f"changed-{number}.yml"
             recipe.write_text(RECIPE.format(round=number))

@@ -38,6 +38,9 @@ def test_what_ships_fits_together() -> None:
     assert {name for one in recipes for name in one.caught_by} <= set(known)
     cases = [pattern for one in issues for pattern in one.match if one.kinds == (Kind.CASE,)]
     assert {case.partition(".")[0] for case in cases} <= set(known)
+    titles = [one for one in issues if any("WARNING" in pattern for pattern in one.match)]
+    assert titles
+    assert all(one.scenarios and set(one.scenarios) <= set(known) for one in titles)
 
 
 def write(folder: Path, name: str, **keys: Any) -> Path:
@@ -70,10 +73,20 @@ def test_a_fault_is_known_by_its_kind_and_its_case_or_title(
             "a probe is not optimized again",
             (Kind.CASE, Kind.EVIDENCE),
             ("smoke.first", "lifecycle.*.blocked"),
+            (),
             "0123456789ab",
         ),
     )
     assert recognise(fault, issues) == (issues[0] if known else None)
+
+
+@pytest.mark.parametrize(("scenario", "known"), [("smoke", True), ("forced", False), (None, False)])
+def test_a_title_may_be_known_in_some_scenarios_only(
+    tmp_path: Path, scenario: str | None, known: bool
+) -> None:
+    write(tmp_path, "warns", kinds=["crash"], match=["WARNING in x"], scenarios=["smoke"])
+    fault = Fault(Kind.CRASH, "WARNING in x", "WARNING in x", None, scenario)
+    assert (recognise(fault, load_all(tmp_path)) is not None) is known
 
 
 def test_the_first_issue_by_name_is_taken(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ SCENARIO = Scenario(
 SHOWN = {"hits": 10, "restored": 1, "jumps": 1}
 BEFORE = [{"hits": 10, "restored": 1, "jumps": 0}]
 GOOD = Judgement(PASS, None)
-BAD = Judgement(FAIL, "s.hits: not ok")
+SILENT_TOO = Judgement(MISS, "hang in s.restore")
+CRASHES = Judgement(FAIL, "BUG", faults=(Fault(Kind.CRASH, "BUG", "BUG"),))
+SICK = Judgement(FAIL, "s.hits: not ok", faults=(Fault(Kind.CASE, "s.hits", "s.hits: not ok"),))
 
 DONE = Observation(
     Purpose.TEST,
@@ -254,11 +256,13 @@ def test_silence_needs_a_control_and_a_second_silence(
     seen = silent(ending, case)
     alone = verdict(seen)
     assert (alone.status, alone.need) == (MISS, Need.CONTROL)
-    suspect = verdict(seen, control=BAD)
-    assert (suspect.status, suspect.need) == (MISS, None)
-    assert "the node is suspect" in (suspect.reason or "")
-    once = verdict(seen, control=GOOD)
-    assert (once.status, once.need) == (MISS, Need.CONFIRM)
+    for control in (SILENT_TOO, CRASHES):
+        suspect = verdict(seen, control=control)
+        assert (suspect.status, suspect.need) == (MISS, None)
+        assert "the node is suspect" in (suspect.reason or "")
+    for control in (GOOD, SICK):
+        once = verdict(seen, control=control)
+        assert (once.status, once.need) == (MISS, Need.CONFIRM)
     unstable = verdict(seen, again(DONE), control=GOOD)
     assert (unstable.status, unstable.need) == (MISS, None)
     assert unstable.reason == f"unstable: {title}, then PASS"
@@ -311,7 +315,7 @@ ANYTHING = st.builds(
 @given(
     st.lists(ANYTHING, min_size=1, max_size=4),
     st.sampled_from(sorted(FeatureState)),
-    st.sampled_from([None, GOOD, BAD]),
+    st.sampled_from([None, GOOD, SICK, SILENT_TOO]),
     st.lists(COUNTS, max_size=2),
 )
 def test_silence_is_no_pass_and_only_the_kernel_fails(
@@ -329,7 +333,7 @@ def test_silence_is_no_pass_and_only_the_kernel_fails(
         assert all(check.holds(first.evidence) for check in SCENARIO.checks(state))
     if found.status is FAIL:
         spoke = [one for one in seen if one.crash or (one.intact and one.outcome is not None)]
-        assert spoke or (control is GOOD and len(seen) > 1)
+        assert spoke or (control in (GOOD, SICK) and len(seen) > 1)
         assert found.faults
     assert bool(found.faults) == (found.status is FAIL)
     assert set(found.confirmed) <= set(found.faults)

@@ -400,6 +400,17 @@ def test_a_silent_control_ends_the_matter(bench: Bench) -> None:
     assert bench.verdict("r") == ("finished", "INCONCLUSIVE")
 
 
+def test_a_kernel_whose_cases_fail_is_a_control_too(bench: Bench) -> None:
+    """It came to its end, which is what the silent one did not."""
+    bench.submit("r", points=2)
+    bench.build("r", "k0")
+    bench.build("r", "k1")
+    sick = replace(bench.good("smoke", "absent"), cases=(Case("smoke.hits", False, False, "5"),))
+    bench.boot("r", smoke=SILENT)
+    bench.boot("r", smoke=sick)
+    assert (0, ["smoke"], "control") in bench.boots("r")
+
+
 def test_a_silence_without_a_good_kernel_before_it_has_no_control(bench: Bench) -> None:
     bench.submit("r", points=1)
     bench.build("r", "k0")

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from farm import planner, selftest
+from farm import planner, schedule, selftest
+from farm.app import App
 from farm.cli import live
+from farm.db.runs import find_run
 from farm.planner import Canary, Request
 from farm.records import Cell
 from farm.selftest import Caught, Result
@@ -118,6 +120,23 @@ def test_what_becomes_of_a_canary(tested: Any, recipe: Write) -> None:
     result, _, how, _ = found["needs-more"]
     assert (result, how) == ("not-observable", "not observable here: the node has no nmi")
     assert said.status == 1
+
+
+def test_nothing_is_said_of_a_canary_that_is_still_open(
+    settings: Settings, tested: Any, recipe: Write
+) -> None:
+    later = edited('"smoke.second": "ok"', '"smoke.second": "not ok"')
+    tested(recipe("fails"), recipe("later", later))
+    app = App(settings)
+    with app.database.transaction() as session:
+        run = find_run(session, "latest")
+        run.state, run.verdict = schedule.STARTED, None
+        for test in run.builds[2].tests:
+            for seen in test.observations:
+                session.delete(seen)
+    judged = app.judged("latest")
+    assert [(one.name, one.result) for one in judged.canaries or ()] == [("fails", Caught.CAUGHT)]
+    app.close()
 
 
 def test_all_that_can_be_seen_here_is_caught(farm: Any, tested: Any, recipe: Write) -> None:

@@ -13,11 +13,10 @@ from kernel_series.tree import Tree
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for marker in [
-        "kernel_source: needs an untouched kernel tree, named by KERNEL_SOURCE",
+    config.addinivalue_line(
+        "markers",
         "kernel_history: needs a clone of the kernel's history, named by KERNEL_HISTORY",
-    ]:
-        config.addinivalue_line("markers", marker)
+    )
 
 
 def _run(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None) -> Ran:
@@ -35,19 +34,6 @@ class MemoryTree:
         return self.files.get(path)
 
 
-class FolderTree:
-    """A tree on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            return (self.folder / path).read_bytes()
-        except FileNotFoundError:
-            return None
-
-
 @pytest.fixture(scope="session")
 def run() -> Run:
     return _run
@@ -56,15 +42,6 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def tree() -> Callable[[Mapping[str, str | bytes]], Tree]:
     return MemoryTree
-
-
-@pytest.fixture(scope="session")
-def kernel_source() -> Tree:
-    """The untouched tree that KERNEL_SOURCE names."""
-    folder = os.environ.get("KERNEL_SOURCE")
-    if not folder:
-        pytest.skip("KERNEL_SOURCE does not name an untouched kernel tree")
-    return FolderTree(Path(folder))
 
 
 @pytest.fixture(scope="session")

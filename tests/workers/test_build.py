@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stress import guest
 from workers import build as stage
 from workers import payload, process
 from workers.compiler_warnings import CompilerWarning
@@ -497,7 +498,8 @@ def test_a_payload_that_is_no_file_is_refused(name: str, bench: Bench) -> None:
         (secret / file).write_text("not the build's")
     target = secret if "/" not in name else secret / Path(name).name
     script = f"rm -rf /payload/{name}\nln -s {target} /payload/{name}"
-    in_the_makefile(bench, script, before="$(M)/farm_stress.ko", target="modules")
+    modules = " ".join(f"$(M)/{module}" for module in guest.MODULES)
+    in_the_makefile(bench, script, before=modules, target="modules")
     result = bench.build(1)
     assert result.status is Status.FAIL
     assert "the build left no" in (result.reason or "")
