@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Do the scenarios cry wolf? A profile's suite again and again, on a kernel that is as it should be.
+"""Do the scenarios cry wolf? A profile's suite again and again, on a kernel that is as it is to be.
 
 Boots the last point of the newest run of the shipped series, once for each clock and each time
 with another seed. Whatever is no PASS, and no known issue of the tree, is a false alarm.

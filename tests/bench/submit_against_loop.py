@@ -9,9 +9,9 @@ told apart: the first submission on an empty cache, and the same one again.
 
     .venv/bin/python tests/bench/submit_against_loop.py [--pairs N] [--folder FOLDER]
 
-A base takes minutes to build and is the same on both sides; ``--from-base`` gives both a copy of
-its work tree and objects, so that only what a series adds is timed: the stricter ratio. ``--home``
-is a FARM_HOME that has the series already, to go without a first submission.
+A base takes minutes to build and is the same on both sides; ``--from-base`` gives each side what it
+built of it, work tree and objects, so that only what a series adds is timed: the stricter ratio.
+``--home`` is a FARM_HOME that has the series already, to go without a first submission.
 """
 
 from __future__ import annotations
@@ -124,41 +124,60 @@ def points(home: Path, results: dict[str, Any], work: Path) -> list[Point]:
     return steps
 
 
-def loop(store: Path, steps: list[Point], base: Base, from_base: bool, work: Path) -> float:
-    """Build and boot every point in a bare loop; return its seconds."""
-    src, out = work / "src", work / "out"
-    for folder in (src, out):
-        shutil.rmtree(folder, ignore_errors=True)
-    src.mkdir(parents=True)
-    git = ["git", f"--git-dir={store}", f"--work-tree={src}"]
-    environment = {**os.environ, **REPRODUCIBLE, "GIT_INDEX_FILE": str(work / "index")}
-    (work / "index").unlink(missing_ok=True)
+class Loop:
+    """The bare loop, in a folder of its own: a work tree ``src`` and an output folder ``out``."""
 
-    def run(*words: str | Path) -> None:
-        subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+    def __init__(self, store: Path, base: Base, work: Path) -> None:
+        self._base, self._work = base, work
+        self._src, self._out, self._kept = work / "src", work / "out", work / "kept"
+        self._src.mkdir(parents=True)
+        self._git = ["git", f"--git-dir={store}", f"--work-tree={self._src}"]
+        index = str(work / "index")
+        self._environment = {**os.environ, **REPRODUCIBLE, "GIT_INDEX_FILE": index}
+        self._run(*self._git, "read-tree", base.commit)
 
-    run(*git, "read-tree", steps[0].commit)
-    run(*git, "checkout-index", "-u", "--all")
-    if from_base:
-        shutil.copytree(base.objects, out, symlinks=True)
-    else:
-        out.mkdir()
-        shutil.copy(base.config, out / ".config")
-    started = time.monotonic()
-    before = steps[0].commit
-    for step in steps:
-        run(*git, "read-tree", "-m", "-u", before, step.commit)
-        run("make", "-s", "-C", src, f"O={out}", f"-j{host_jobs()}", "olddefconfig", "vmlinux")
-        for boot in step.boots:
-            places = {
-                qemu.KERNEL: str(out / "vmlinux"),
-                qemu.INITRAMFS: str(boot.initramfs),
-                qemu.FOLDER: str(work),
-            }
-            words = [_outer(word, places) for word in boot.command]
-            subprocess.run(words, check=True, timeout=300, stdin=subprocess.DEVNULL)
-        before = step.commit
-    return time.monotonic() - started
+    def build_base(self) -> None:
+        """Build the base and keep its objects: ``run`` begins with them from then on."""
+        self._begin()
+        self._make()
+        self._out.rename(self._kept)
+
+    def run(self, steps: list[Point]) -> float:
+        """Build and boot every point; return its seconds."""
+        self._begin()
+        started = time.monotonic()
+        for step in steps:
+            self._run(*self._git, "read-tree", "-m", "-u", step.commit)
+            self._make()
+            for boot in step.boots:
+                places = {
+                    qemu.KERNEL: str(self._out / "vmlinux"),
+                    qemu.INITRAMFS: str(boot.initramfs),
+                    qemu.FOLDER: str(self._work),
+                }
+                words = [_outer(word, places) for word in boot.command]
+                subprocess.run(words, check=True, timeout=300, stdin=subprocess.DEVNULL)
+        return time.monotonic() - started
+
+    def _begin(self) -> None:
+        """Lay out the base, with all sources older than any object."""
+        self._run(*self._git, "read-tree", "--reset", "-u", self._base.commit)
+        self._run(*self._git, "checkout-index", "--force", "--all")
+        self._run("find", self._src, "-type", "f", "-exec", "touch", "-d", "@1", "{}", "+")
+        self._run(*self._git, "update-index", "-q", "--refresh")
+        shutil.rmtree(self._out, ignore_errors=True)
+        if self._kept.exists():
+            self._run("cp", "-a", self._kept, self._out)
+        else:
+            self._out.mkdir()
+            shutil.copy(self._base.config, self._out / ".config")
+
+    def _make(self) -> None:
+        words = ("make", "-s", "-C", self._src, f"O={self._out}", f"-j{host_jobs()}")
+        self._run(*words, "olddefconfig", "vmlinux")
+
+    def _run(self, *words: str | Path) -> None:
+        subprocess.run(words, env=self._environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def _outer(word: str, places: dict[str, str]) -> str:
@@ -176,22 +195,23 @@ def main() -> None:
     asked = words.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="farm-bench-") as folder:
         home, work = asked.home or Path(folder) / "home", Path(folder) / "loop"
-        work.mkdir()
         if asked.home is None:
             cold, _ = submit(home)
             print(f"first submission, empty cache: {cold:.0f} s", flush=True)
         again, results = submit(home)
         print(f"the same again: {again:.1f} s", flush=True)
         base = _base(home, results)
+        bare = Loop(home / "cache" / "trees.git", base, work)
         steps = points(home, results, work)
+        if asked.from_base:
+            bare.build_base()
         ratios = []
         for pair in range(asked.pairs):
             sides = {"farm": 0.0, "loop": 0.0}
             # Whoever goes first finds the page cache as the other left it: take turns.
             for side in sorted(sides, reverse=bool(pair % 2)):
                 if side == "loop":
-                    store = home / "cache/trees.git"
-                    sides[side] = loop(store, steps, base, asked.from_base, work)
+                    sides[side] = bare.run(steps)
                 elif asked.from_base:
                     sides[side] = submit_from_base(home, base)[0]
                 else:
