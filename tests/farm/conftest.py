@@ -242,6 +242,11 @@ class Farm:
         return App(self.settings)
 
 
+@pytest.fixture(autouse=True)
+def _small_init(small_init: None) -> None:
+    """Nothing here runs it: the guests of this folder are scripts."""
+
+
 @pytest.fixture(name="at_once")
 def _at_once() -> Callable[..., None]:
     return at_once

@@ -16,7 +16,6 @@ from uuid import uuid4
 import pytest
 
 from kernel_series import manifest
-from stress import guest
 from workers import kconfig, toolchain
 from workers.build import Builder, build
 from workers.cache import Cache
@@ -164,13 +163,6 @@ class Bench:
 def hosts_toolchain() -> Toolchain:
     """The host's gcc."""
     return toolchain.find("auto")
-
-
-@pytest.fixture
-def small_init(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The guest's init in miniature: the real one takes half the time of a miniature build."""
-    sources = {"init.c": b"int main(void)\n{\n\treturn 0;\n}\n"}
-    monkeypatch.setattr(guest, "init_sources", lambda: sources)
 
 
 @pytest.fixture
