@@ -16,6 +16,9 @@ PACKAGES := bc binutils bison bubblewrap busybox-static ccache flex gcc git libc
 MISSING = $(shell for p in $(PACKAGES); do \
 	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 
+# Tests wait for guests and processes half of their time.
+WORKERS = $(shell expr 2 \* $$(nproc))
+
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -42,7 +45,7 @@ demo: setup                     ## test the shipped series, patch by patch, with
 	$(FARM) submit kernel_series/jump-optimization/series.yml --scenario smoke --scenario overhead
 
 test: setup lint                ## run all tests, those that boot kernels included
-	$(VENV)/bin/pytest -n auto --dist worksteal
+	$(VENV)/bin/pytest -n $(WORKERS) --dist worksteal
 
 lint: setup                     ## look at the code without running it
 	$(VENV)/bin/ruff check

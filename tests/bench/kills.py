@@ -47,8 +47,8 @@ BREAKING = {
         {
             "file": "kernel/kprobes.c",
             "within": "optimize_kprobe",
-            "find": "if (!kprobe_optready(p)",
-            "replace": "if (kprobe_optready(p)",
+            "find": "\tif (p->post_handler)\n\t\treturn;\n",
+            "replace": "\treturn;\n",
         }
     ],
 }
@@ -172,9 +172,12 @@ def findings(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _test(test: dict[str, Any]) -> dict[str, Any]:
-    kept = ("scenario", "node", "clock", "status", "reason", "cases", "evidence", "attempts")
-    exact = [one for one in test["measurements"] if one["clock"] == "icount"]
-    return {**{key: test[key] for key in kept}, "measurements": exact}
+    kept = ("scenario", "node", "clock", "status", "reason", "cases", "attempts")
+    exact = test["clock"] == "icount"
+    # By the wall clock a storm has as many rounds as the host had time for.
+    evidence = test["evidence"] if exact else sorted(test["evidence"])
+    figures = [one for one in test["measurements"] if one["clock"] == "icount"]
+    return {**{key: test[key] for key in kept}, "evidence": evidence, "measurements": figures}
 
 
 def kill_one(home: Home, farm: subprocess.Popen[str], dice: random.Random) -> str:
