@@ -27,7 +27,7 @@ from farm.issues import Issue, recognise
 from farm.planner import Request, canary_skip, feature_state, skip_reason
 from farm.profiles import NodeData, Profile
 from farm.records import Build, Cell, Purpose, Run, Test
-from farm.verdicts.judge import Judgement, Need, evidence
+from farm.verdicts.judge import Judgement, Need, came_to_its_end, evidence
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
 from stress.scenario import Clock, Scenario
@@ -309,8 +309,8 @@ def _add_follow_ups(
             purpose = Purpose.CONFIRM
             if need is Need.CONTROL:
                 purpose = Purpose.CONTROL
-                before = earlier(run, build, test)
-                found = next((one for one in before if evidence(one) is not None), None)
+                ended = (one for one in earlier(run, build, test) if evidence(one) is not None)
+                found = next((one for one in ended if came_to_its_end(judgements[one.id])), None)
                 if found is None:
                     continue
                 target = (_build_of(run, found), found)

@@ -80,10 +80,10 @@ def find(names: Sequence[str]) -> tuple[Canary, ...]:
             raise UserError(f"unknown canary {name!r}", f"name a file, a folder, or {known}")
     if not paths:
         raise UserError("no canary is shipped", "name a file or a folder")
-    recipes = [(path.resolve(), edits.load_recipe(path.resolve())) for path in paths]
+    recipes = [edits.load_recipe(path.resolve()) for path in paths]
     # All that reads a header is built again for it and once more after it: last, that is once.
-    recipes.sort(key=lambda one: one[1].touches_header)
-    return tuple(_canary(path, recipe) for path, recipe in recipes)
+    recipes.sort(key=lambda one: one.touches_header)
+    return tuple(_canary(recipe) for recipe in recipes)
 
 
 def plants(words: Sequence[str]) -> tuple[Plant, ...]:
@@ -97,8 +97,9 @@ def plants(words: Sequence[str]) -> tuple[Plant, ...]:
     return tuple(found)
 
 
-def _canary(path: Path, recipe: edits.Recipe) -> Canary:
-    return Canary(path, recipe.name, recipe.title, recipe.caught_by, recipe.needs, recipe.cures)
+def _canary(recipe: edits.Recipe) -> Canary:
+    about = (recipe.title, recipe.caught_by, recipe.needs, recipe.cures)
+    return Canary(recipe.path, recipe.name, *about)
 
 
 def evaluate(

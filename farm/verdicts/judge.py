@@ -180,7 +180,7 @@ def _judge_silence(
     first, title = singles[0], _silence(own[0])
     if control is None:
         return replace(first, reason=f"{title}; no control run", need=Need.CONTROL)
-    if not _came_to_its_end(control):
+    if not came_to_its_end(control):
         reason = f"{title}; the control failed too ({control.reason}): the node is suspect"
         return replace(first, reason=reason)
     if len(own) < CONFIRMED:
@@ -204,7 +204,7 @@ def _judge_silence(
     )
 
 
-def _came_to_its_end(control: Judgement) -> bool:
+def came_to_its_end(control: Judgement) -> bool:
     """Whether a control did what the silent run did not: cases that fail tell of the node's health
     as well as those that pass.
     """

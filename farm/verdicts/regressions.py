@@ -239,7 +239,7 @@ def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) 
             if figure.name in old and _slower(old[figure.name], figure, least):
                 values = f"{old[figure.name].value:.0f} -> {figure.value:.0f}"
                 title = f"{figure.name}: {values} {figure.unit}"
-                fault = Fault(Kind.MEASUREMENT, figure.name, title, figure.name)
+                fault = Fault(Kind.MEASUREMENT, figure.name, title, figure.name, test.scenario)
                 where = Where(cell.arch, cell.config, test.node)
                 yield _Seen(fault, where, build.point, (test.id,))
 

@@ -14,7 +14,6 @@ import shutil
 import signal
 import sys
 import tarfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from sqlalchemy import select
 from farm import cli
 from farm.app import App
 from farm.db.models import AttemptRow, JobRow
+from farm.repeating import repeating
 from farm.settings import Settings
 from stress import guest
 from stress.scenario import load_all
@@ -110,29 +110,22 @@ def short_limits(folder: Path) -> Path:
 @contextmanager
 def killing(runs: Path, case: str) -> Iterator[None]:
     """Kill each QEMU of these runs whose guest has come to a case."""
-    done = threading.Event()
 
     def kill() -> None:
-        while not done.wait(0.05):
-            for entry in Path("/proc").glob("[0-9]*"):
-                try:
-                    command = (entry / "cmdline").read_bytes()
-                    mounts = (entry / "mountinfo").read_text().splitlines()
-                except OSError:
-                    continue
-                if not command.startswith(b"qemu-system"):
-                    continue
-                roots = [Path(line.split()[3]) for line in mounts if f"{runs.name}/" in line]
-                if any(case in said(root) for root in roots if root.is_dir()):
-                    os.kill(int(entry.name), signal.SIGKILL)
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_bytes()
+                mounts = (entry / "mountinfo").read_text().splitlines()
+            except OSError:
+                continue
+            if not command.startswith(b"qemu-system"):
+                continue
+            roots = [Path(line.split()[3]) for line in mounts if f"{runs.name}/" in line]
+            if any(case in said(root) for root in roots if root.is_dir()):
+                os.kill(int(entry.name), signal.SIGKILL)
 
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
+    with repeating(kill, 0.05, "killer"):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def said(folder: Path) -> str:

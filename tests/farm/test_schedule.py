@@ -411,6 +411,16 @@ def test_a_kernel_whose_cases_fail_is_a_control_too(bench: Bench) -> None:
     assert (0, ["smoke"], "control") in bench.boots("r")
 
 
+def test_a_kernel_that_warns_is_no_control_where_an_earlier_one_is_well(bench: Bench) -> None:
+    bench.submit("r", points=3)
+    for kernel in ("k0", "k1", "k2"):
+        bench.build("r", kernel)
+    bench.boot("r", smoke=SILENT)
+    bench.boot("r", smoke=replace(bench.good("smoke", "absent"), crash=CRASH))
+    bench.boot("r")
+    assert (0, ["smoke"], "control") in bench.boots("r")
+
+
 def test_a_silence_without_a_good_kernel_before_it_has_no_control(bench: Bench) -> None:
     bench.submit("r", points=1)
     bench.build("r", "k0")
