@@ -3,27 +3,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Float
 
+from farm.db.models import SCHEMA
 from farm.settings import make_folder
-from workers.cache import locked
 from workers.errors import InfrastructureError, UserError
-
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 BUSY_SECONDS = 60.0
 """How long a writer waits for another one; transactions last milliseconds."""
@@ -61,9 +56,15 @@ class Database:
         """
         self.place = make_url(url).render_as_string(hide_password=True)
         self.engine = _engine(url)
+        # SQLite has one writer at a time, and who waits for the file sleeps longer than it is held.
+        self._turn = threading.Lock() if self.engine.name == "sqlite" else nullcontext()
         try:
             _make_folder(url)
-            _migrate(self.engine, url)
+            if _schema(self.engine) != SCHEMA:
+                # Alembic would be a third of each command's start, and is needed once.
+                from farm.db.migrate import migrate  # noqa: PLC0415
+
+                migrate(self.engine, url)
         except DatabaseError as error:
             self.close()
             raise self._trouble(error, "can't be opened") from error
@@ -79,7 +80,11 @@ class Database:
         InfrastructureError, and changes nothing, when the database can't be read or written.
         """
         try:
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            with (
+                self._turn,
+                Session(self.engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 yield session
         except DatabaseError as error:
             if type(error) not in NOT_OURS:
@@ -129,31 +134,10 @@ def _make_folder(url: str) -> None:
         make_folder(Path(parsed.database).parent)
 
 
-def _migrate(engine: Engine, url: str) -> None:
-    """Bring the schema to this program's version; a newer one is left alone and refused."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
+def _schema(engine: Engine) -> str | None:
+    """Return the version of the schema that is there, None where there is none."""
     with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found == head:
-        return
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
-        place = make_url(url).render_as_string(hide_password=True)
-        raise UserError(
-            f"the database {place} was made by a newer version of the farm (schema {found})",
-            "update the farm, or name another FARM_HOME",
-        )
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        with locked(Path(f"{parsed.database}.migrating")):
-            _upgrade(engine, config)
-    else:
-        _upgrade(engine, config)
-
-
-def _upgrade(engine: Engine, config: Config) -> None:
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found

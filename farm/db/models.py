@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+SCHEMA = "0004"
+"""The newest revision of migrations/versions, which makes these tables."""
+
 
 class Base(DeclarativeBase):
     """Common base of all tables."""

@@ -36,7 +36,8 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 300.0
 """Seconds after which something hangs: no test takes a tenth of it on the busiest host."""
 
-NEEDED = sorted({name for one in load_all().values() for name in one.needs.kernel} - {"OPTPROBES"})
+SCENARIOS = load_all()
+NEEDED = sorted({name for one in SCENARIOS.values() for name in one.needs.kernel} - {"OPTPROBES"})
 
 MAKEFILE = f"""\
 ifdef M
@@ -88,9 +89,7 @@ def passing(scenario: Scenario) -> dict[str, Any]:
 
 def program(*, optimized: bool = False, boot: str = "up", console: str = "", **acts: Any) -> str:
     """Return a guest in which all shipped scenarios pass, but for what ``acts`` changes of them."""
-    scenarios = {
-        one.run: {**passing(one), **acts.get(name, {})} for name, one in load_all().items()
-    }
+    scenarios = {one.run: {**passing(one), **acts.get(name, {})} for name, one in SCENARIOS.items()}
     played = {"optimized": optimized, "boot": boot, "console": console, "scenarios": scenarios}
     return json.dumps(played, indent=1) + "\n"
 

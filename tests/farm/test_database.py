@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 
 from farm.db.database import Database, database_now
-from farm.db.models import Base, SlotRow
+from farm.db.migrate import MIGRATIONS
+from farm.db.models import SCHEMA, Base, SlotRow
 from workers.errors import InfrastructureError, UserError
 
 OPEN = """
@@ -35,6 +37,10 @@ def test_the_migrations_make_what_the_models_say(database: Database) -> None:
             *Base.metadata.tables,
             "alembic_version",
         }
+
+
+def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA
 
 
 def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
