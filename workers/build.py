@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
+from stress import guest
 from workers import compiled, compiler_warnings, kconfig, payload, process, touched
 from workers.cache import Cache, read_made, sweep, take
 from workers.compiler_warnings import CompilerWarning
@@ -164,6 +165,7 @@ def _build(
                 builder.payloads,
                 lane,
                 request.config.arch,
+                builder.store.subtree(point.commit, guest.NOLIBC),
                 _settings(request),
                 request.log,
                 cancel,

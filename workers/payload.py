@@ -64,13 +64,15 @@ def build(
     cache: Cache,
     lane: Lane,
     arch: str,
+    library: str | None,
     settings: Sequence[str],
     log: Path,
     cancel: Cancel,
 ) -> Path:
     """Build module and init for the kernel in the lane; returns the initramfs in the cache.
 
-    Raises PayloadBroken when our code does not build, InfrastructureError without a busybox.
+    ``library`` is the git id of the tree's NOLIBC folder, None for a tree without one. Raises
+    PayloadBroken when our code does not build, InfrastructureError without a busybox.
     """
     if (kept := cache.find(payload_key)) is not None:
         return kept / INITRAMFS
@@ -80,11 +82,9 @@ def build(
         )
     _give(lane.given / "module", guest.module_sources())
     _give(lane.given / "init", guest.init_sources())
-    nolibc = f"{SRC}/{guest.NOLIBC}" if (lane.src / guest.NOLIBC).is_dir() else None
-    init = ["gcc", *guest.init_arguments(arch, nolibc)]
     with lane.stopwatch.step("init"):
         _step(["sh", "-c", COLLECT, "collect", PAYLOAD, GIVEN, OUT], lane, OUT, log, cancel)
-        _step(init, lane, f"{PAYLOAD}/init", log, cancel)
+        _build_init(lane, arch, library, log, cancel)
     with lane.stopwatch.step("module"):
         module_words = [f"M={PAYLOAD}/module", *settings, "modules"]
         if lane.make(module_words, log, cancel, LIMITS) != 0:
@@ -100,6 +100,20 @@ def build(
     if found is None:
         raise AssertionError("the cache has just been filled")
     return found / INITRAMFS
+
+
+def _build_init(lane: Lane, arch: str, library: str | None, log: Path, cancel: Cancel) -> None:
+    """Build init, which looks at no more of a kernel than its C library: mostly once for a lane."""
+    command = ["gcc", *guest.init_arguments(arch, f"{SRC}/{guest.NOLIBC}" if library else None)]
+    digest = hashlib.sha256("\0".join([*command, library or ""]).encode())
+    for name, content in guest.init_sources().items():
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    note = lane.given / "init.digest"
+    if note.exists() and note.read_text() == digest.hexdigest():
+        return
+    note.unlink(missing_ok=True)
+    _step(command, lane, f"{PAYLOAD}/init", log, cancel)
+    note.write_text(digest.hexdigest())
 
 
 def _entries(arch: str, built: Path) -> Iterator[Entry]:

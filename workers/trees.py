@@ -294,6 +294,10 @@ class TreeStore:
         there = set(listed.split("\0"))
         return tuple(path for path in paths if path in there)
 
+    def subtree(self, commit: str, folder: str) -> str | None:
+        """Return the id of a folder of a commit; None where there is no such folder."""
+        return self._checked(["ls-tree", "-d", "--object-only", commit, "--", folder]) or None
+
     # work trees
 
     def lay_out(

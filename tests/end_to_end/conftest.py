@@ -240,12 +240,14 @@ def _make_guests(folder: Path, work: Path, cache: Path) -> None:
     )
     result = build.build(request, builder, work / "lane", Cancel())
     assert result.status is Status.PASS, result.reason
-    _collect(
-        folder, builder, result, Lane(work / "lane", builder.sandbox, None, builder.jobs), work
-    )
+    _collect(folder, builder, request, result, work)
 
 
-def _collect(folder: Path, builder: Builder, result: BuildResult, lane: Lane, work: Path) -> None:
+def _collect(
+    folder: Path, builder: Builder, request: BuildRequest, result: BuildResult, work: Path
+) -> None:
+    lane = Lane(work / "lane", builder.sandbox, None, builder.jobs)
+    library = builder.store.subtree(request.base.commit or "", guest.NOLIBC)
     kernel = builder.kernels.find(result.kernel or "")
     assert kernel is not None
     shutil.copy(kernel / "vmlinux", folder / "vmlinux")
@@ -255,7 +257,7 @@ def _collect(folder: Path, builder: Builder, result: BuildResult, lane: Lane, wo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guest, "module_sources", lambda: sources)
         patch.setattr(guest, "scripts", scripts)
-        made = payload.build("endings", builder.payloads, lane, ARCH, words, log, Cancel())
+        made = payload.build("endings", builder.payloads, lane, ARCH, library, words, log, Cancel())
     shutil.copy(made, folder / "initramfs")
     shutil.copy(made.parent / MODULE, folder / MODULE)
     (folder / "without-init").write_bytes(payload.cpio([payload.Entry("dev", 0o040755)]))

@@ -205,6 +205,35 @@ def test_a_kernel_that_writes_its_own_symbol_versions_keeps_them(bench: Bench) -
     assert not (bench.out / "vmlinux.symvers").exists()
 
 
+INIT = """\
+int main(void)
+{
+#warning seen
+	return 0;
+}
+"""
+NOLIBC_HEADER = "#include <unistd.h>\nint main(void);\nvoid _start(void)\n{\n\tmain();\n}\n"
+
+
+def test_init_is_built_again_only_for_another_library(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at nothing else of a kernel."""
+    said = {"init.c": INIT.encode()}
+    monkeypatch.setattr(guest, "init_sources", lambda: said)
+    bench.kernel.append("nothing of init's", "kernel/kprobes.c", "int more;\n")
+    bench.kernel.commit("a library", {f"{guest.NOLIBC}/nolibc.h": NOLIBC_HEADER})
+    bench.kernel.append("another one", f"{guest.NOLIBC}/nolibc.h", "int another;\n")
+    bench.kernel.append("nothing of init's again", "kernel/kprobes.c", "int still_more;\n")
+    built = list[bool]()
+    for index in range(5):
+        if index == 4:
+            said["init.c"] += b"int more;\n"
+        assert bench.build(index).status is Status.PASS, bench.log(index).read_text()
+        built.append("#warning seen" in bench.log(index).read_text())
+    assert built == [True, False, True, True, True]
+
+
 @pytest.mark.usefixtures("small_init")
 def test_without_a_busybox_the_host_is_to_blame(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
