@@ -154,6 +154,7 @@ def boot(request: BootRequest, start: Starter, cancel: Cancel) -> BootResult:
         initramfs.unlink(missing_ok=True)
     report = watch.report()
     crashes = crash.read(_read(machine.console, CONSOLE_LIMIT))
+    watch.footing.check_files()
     watch.footing.check_crashes(crashes)
     return BootResult(
         ending=ending,

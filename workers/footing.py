@@ -15,6 +15,9 @@ from workers.errors import InfrastructureError
 STALL_SECONDS = 1.0
 """A longer time between two looks means that the host, or this process, stood still."""
 
+HEAD = 16
+"""Bytes that a file's beginning is known by: it stays what it was, whatever is written after it."""
+
 LEAST_FREE = 1 << 20
 """Bytes of disk below which something the guest said may not have been written."""
 
@@ -42,7 +45,7 @@ class Footing:
 
     def __init__(self, files: Sequence[Path], patience: float) -> None:
         self._folder = files[0].parent
-        self._sizes = dict.fromkeys(files, 0)
+        self._seen = dict.fromkeys(files, (0, b""))
         self._patience = patience
         self._stopped = 0.0
         self._longest = 0.0
@@ -70,14 +73,17 @@ class Footing:
 
         Raises InfrastructureError where something may be lost of what the machine wrote.
         """
-        for path, before in self._sizes.items():
-            self._sizes[path] = path.stat().st_size
-            if self._sizes[path] < before:
+        for path, (size, head) in self._seen.items():
+            with path.open("rb") as file:
+                now = (os.fstat(file.fileno()).st_size, file.read(HEAD))
+            self._seen[path] = now
+            # Who writes on where he was leaves a hole in front of it.
+            if now[0] < size or not now[1].startswith(head) or now[1][:1] == b"\0":
                 raise InfrastructureError(f"{path} was cut off while the guest wrote to it")
         about = os.statvfs(self._folder)
         if about.f_bavail * about.f_frsize < LEAST_FREE:
             raise InfrastructureError(f"the disk of {self._folder} is full")
-        return max(self._sizes.values())
+        return max(size for size, _ in self._seen.values())
 
     def check_crashes(self, crashes: Sequence[CrashReport]) -> None:
         """Raise InfrastructureError for a lockup that the host alone may be to blame for."""

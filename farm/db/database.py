@@ -57,7 +57,7 @@ class Database:
         self.place = make_url(url).render_as_string(hide_password=True)
         self.engine = _engine(url)
         # SQLite has one writer at a time, and who waits for the file sleeps longer than it is held.
-        self._turn = threading.Lock() if self.engine.name == "sqlite" else nullcontext()
+        self._turn = threading.RLock() if self.engine.name == "sqlite" else nullcontext()
         try:
             _make_folder(url)
             if _schema(self.engine) != SCHEMA:
