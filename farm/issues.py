@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from farm.verdicts.judge import Fault, Kind
+from stress import datafile
 from workers.errors import UserError
 
 
@@ -69,7 +70,7 @@ def recognise(fault: Fault, issues: Iterable[Issue]) -> Issue | None:
 
 def _load(path: Path) -> Issue:
     try:
-        file = _File.model_validate(yaml.safe_load(path.read_text()))
+        file = _File.model_validate(datafile.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from stress import datafile
 from stress.scenario import Clock, Parameter, Scenario
 from workers import machines
 from workers.boot import Limits
@@ -151,7 +152,7 @@ def load(folder: Path, name: str, model: type[_Model], what: str) -> _Model:
         raise UserError(f"unknown {what} {name!r}", f"known: {', '.join(names(folder))}")
     path = folder / f"{name}.yml"
     try:
-        return model.model_validate(yaml.safe_load(path.read_text()))
+        return model.model_validate(datafile.read(path))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:

@@ -7,7 +7,7 @@ the feature under test. docs/scenarios.md tells how to add one.
 """
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from stress import datafile
 from stress.errors import ScenarioError
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -157,7 +158,7 @@ def load_all(folder: Path = FOLDER) -> Mapping[str, Scenario]:
 def load(path: Path) -> Scenario:
     """Read and validate one file; ScenarioError names the file and the key."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        data = datafile.read(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ScenarioError(str(path), f"cannot be read: {error}") from error
     try:
@@ -175,18 +176,6 @@ def load(path: Path) -> Scenario:
 def schema() -> dict[str, Any]:
     """The JSON Schema of a scenario's file."""
     return _File.model_json_schema()
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key given twice: plain YAML keeps the last, and checks would vanish in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) != len(node.value):
-            raise yaml.constructor.ConstructorError(
-                problem="a key is given twice", problem_mark=node.start_mark
-            )
-        return mapping
 
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$", max_length=MAX_NAME)]

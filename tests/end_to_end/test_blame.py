@@ -101,7 +101,7 @@ def short_limits(folder: Path) -> Path:
     shutil.copytree(ROOT / "configs", configs)
     quick = configs / "profiles" / "quick.yml"
     profile = yaml.safe_load(quick.read_text())
-    profile["limits"] = {"boot": 60, "silence": 8, "whole": 120}
+    profile["limits"] = {"boot": 60, "silence": 5, "whole": 120}
     profile["clocks"] = ["wall"]
     quick.write_text(yaml.safe_dump(profile))
     return configs
