@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wakes idle workers of one process when something happened in it."""
+"""Wakes idle workers of one process when something happened in it, one after the other.
+
+Mostly there is something to do for one of them: whoever found it rings again for the next.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import threading
 
 
 class Bell:
-    """Rings for everybody who waits; one who looked before it rang does not wait at all."""
+    """Rings for one of those who wait; one who looked before it rang does not wait at all."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -19,10 +22,10 @@ class Bell:
         return self._rings
 
     def ring(self) -> None:
-        """Wake everybody up."""
+        """Wake one up."""
         with self._changed:
             self._rings += 1
-            self._changed.notify_all()
+            self._changed.notify()
 
     def wait(self, heard: int, seconds: float) -> None:
         """Wait until it rings once more than ``heard``, and at most ``seconds``."""

@@ -123,6 +123,8 @@ class LocalDispatcher:
         except BaseException as error:  # noqa: BLE001 (raised again by drain, in the caller's thread)
             self._trouble = error
             self.stop(f"a worker failed: {error!r}")
+        finally:
+            self._bell.ring()
 
     def _work(self) -> None:
         while not self._stop.wait(0):
@@ -138,6 +140,7 @@ class LocalDispatcher:
             if claim is None:
                 self._bell.wait(heard, IDLE_SECONDS)
                 continue
+            self._bell.ring()
             self._execute(claim)
             self._bell.ring()
 

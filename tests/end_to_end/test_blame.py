@@ -124,7 +124,7 @@ def killing(runs: Path, case: str) -> Iterator[None]:
             if any(case in said(root) for root in roots if root.is_dir()):
                 os.kill(int(entry.name), signal.SIGKILL)
 
-    with repeating(kill, 0.05, "killer"):
+    with repeating(kill, 0.3, "killer"):
         yield
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 from farm.dispatch.bell import Bell
@@ -10,16 +11,21 @@ from farm.dispatch.bell import Bell
 FOR_EVER = 600.0
 
 
-def test_a_ring_wakes_everybody() -> None:
+def test_whoever_is_woken_wakes_the_next() -> None:
     bell = Bell()
-    heard = bell.rings
-    waiting = [threading.Thread(target=bell.wait, args=(heard, FOR_EVER)) for _ in range(3)]
+    heard, woken = bell.rings, queue.SimpleQueue[None]()
+
+    def wait() -> None:
+        bell.wait(heard, FOR_EVER)
+        woken.put(None)
+        bell.ring()
+
+    waiting = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
     for thread in waiting:
         thread.start()
     bell.ring()
-    for thread in waiting:
-        thread.join(FOR_EVER)
-        assert not thread.is_alive()
+    for _ in waiting:
+        woken.get(timeout=FOR_EVER / 2)
 
 
 def test_a_ring_between_looking_and_waiting_is_heard() -> None:
