@@ -157,12 +157,16 @@ class Meddled:
         self._running = running
         self._start = start
         self._meddle: Callable[[Start], None] | None = meddle
+        self._looks = 0
         self.command = running.command
 
     def ended(self) -> int | None:
         if self._meddle is not None and b'{"case": ' in self._start.results.read_bytes():
-            meddle, self._meddle = self._meddle, None
-            meddle(self._start)
+            self._looks += 1
+            # Who watches has to have looked once: of what came in between nobody can know.
+            if self._looks == 2:
+                meddle, self._meddle = self._meddle, None
+                meddle(self._start)
         return self._running.ended()
 
     def stopped(self) -> bool:
