@@ -10,7 +10,8 @@ told apart: the first submission on an empty cache, and the same one again.
     .venv/bin/python tests/bench/submit_against_loop.py [--pairs N] [--folder FOLDER]
 
 A base takes minutes to build and is the same on both sides; ``--from-base`` gives each side what it
-built of it, work tree and objects, so that only what a series adds is timed: the stricter ratio.
+built of it, work tree and objects, so that only what a series adds is timed. What tells the sides
+apart shows more in that ratio than in the whole one.
 ``--home`` is a FARM_HOME that has the series already, to go without a first submission.
 """
 
