@@ -15,8 +15,13 @@ except ImportError:
 
 
 def read(path: Path) -> Any:
-    """What a file holds. Raises OSError, UnicodeDecodeError, RecursionError or yaml.YAMLError."""
-    return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    """What a file holds. Raises OSError, and yaml.YAMLError for what is no such file."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except UnicodeDecodeError as error:
+        raise yaml.YAMLError(f"not UTF-8 text (byte {error.start})") from error
+    except RecursionError as error:  # without libyaml, which counts by itself
+        raise yaml.YAMLError("nested too deeply") from error
 
 
 class _Loader(SafeLoader):

@@ -159,7 +159,7 @@ def load(path: Path) -> Scenario:
     """Read and validate one file; ScenarioError names the file and the key."""
     try:
         data = datafile.read(path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, yaml.YAMLError) as error:
         raise ScenarioError(str(path), f"cannot be read: {error}") from error
     try:
         file = _File.model_validate(data)

@@ -103,10 +103,20 @@ def test_a_lab_with_a_fault_is_refused_with_its_place(
     assert "\n" not in str(error.value)
 
 
-def test_a_data_file_that_is_no_yaml(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"title: [x\nlimits: }", "expected"),
+        (b"title: \xff\n", r"not UTF-8 text \(byte 7\)"),
+        (b"[" * 100_000, ""),
+        (b"title: one\ntitle: two\n", "a key is given twice"),
+    ],
+    ids=["no YAML", "no text", "too deep", "a key twice"],
+)
+def test_a_data_file_that_is_none(tmp_path: Path, content: bytes, message: str) -> None:
     shutil.copytree(CONFIGS / "profiles", tmp_path / "profiles")
-    (tmp_path / "profiles" / "odd.yml").write_text("title: [x\nlimits: }")
-    with pytest.raises(UserError, match=r"odd\.yml: ") as error:
+    (tmp_path / "profiles" / "odd.yml").write_bytes(content)
+    with pytest.raises(UserError, match=rf"odd\.yml: .*{message}") as error:
         profiles.load_profile(tmp_path, "odd")
     assert "\n" not in str(error.value)
 
