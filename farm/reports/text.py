@@ -267,7 +267,8 @@ def _regressions(judged: Judged) -> RenderableType:
     parts = [Text("Regressions", style="bold")]
     for one in judged.assessment.regressions:
         places = ", ".join(dict.fromkeys(f"{place.arch} {place.config}" for place in one.where))
-        sure = f"{one.state}, {one.kind}, confidence {one.confidence:.2f}"
+        # Where nothing is known of the point before there is nothing to be sure of.
+        sure = f", confidence {one.confidence:.2f}" if one.confidence else ""
         parts.append(foreign(f"  point {one.first_bad}: {one.title}", STYLES["FAIL"]))
-        parts.append(Text(f"    {sure}; {places}"))
+        parts.append(Text(f"    {one.state}, {one.kind}{sure}; {places}"))
     return Group(*parts)
