@@ -75,10 +75,10 @@ class Footing:
         """
         for path, (size, head) in self._seen.items():
             with path.open("rb") as file:
-                now = (os.fstat(file.fileno()).st_size, file.read(HEAD))
-            self._seen[path] = now
+                now, start = os.fstat(file.fileno()).st_size, file.read(HEAD)
+            self._seen[path] = now, start
             # Who writes on where he was leaves a hole in front of it.
-            if now[0] < size or not now[1].startswith(head) or now[1][:1] == b"\0":
+            if now < size or not start.startswith(head) or start[:1] == b"\0":
                 raise InfrastructureError(f"{path} was cut off while the guest wrote to it")
         about = os.statvfs(self._folder)
         if about.f_bavail * about.f_frsize < LEAST_FREE:

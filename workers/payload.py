@@ -48,10 +48,16 @@ def ours() -> str:
     """Return a digest of all that is ours in a payload, and so the same for every kernel."""
     digest = hashlib.sha256()
     for sources in (guest.module_sources(), guest.init_sources(), guest.scripts()):
-        for name, content in sources.items():
-            digest.update(f"{name} {len(content)}\n".encode() + content)
+        digest.update(_told_apart(sources))
     digest.update(BUSYBOX.read_bytes() if BUSYBOX.exists() else b"")
     return digest.hexdigest()
+
+
+def _told_apart(sources: Mapping[str, bytes]) -> bytes:
+    """Return the sources in one piece that is another one for any other sources."""
+    return b"".join(
+        f"{name} {len(content)}\n".encode() + content for name, content in sources.items()
+    )
 
 
 def key(kernel: str) -> str:
@@ -106,8 +112,7 @@ def _build_init(lane: Lane, arch: str, library: str | None, log: Path, cancel: C
     """Build init, which looks at no more of a kernel than its C library: mostly once for a lane."""
     command = ["gcc", *guest.init_arguments(arch, f"{SRC}/{guest.NOLIBC}" if library else None)]
     digest = hashlib.sha256("\0".join([*command, library or ""]).encode())
-    for name, content in guest.init_sources().items():
-        digest.update(f"{name} {len(content)}\n".encode() + content)
+    digest.update(_told_apart(guest.init_sources()))
     note = lane.given / "init.digest"
     if note.exists() and note.read_text() == digest.hexdigest():
         return

@@ -60,11 +60,11 @@ class Database:
         self._turn = threading.RLock() if self.engine.name == "sqlite" else nullcontext()
         try:
             _make_folder(url)
-            if _schema(self.engine) != SCHEMA:
+            if (found := _schema(self.engine)) != SCHEMA:
                 # Alembic would be a third of each command's start, and is needed once.
                 from farm.db.migrate import migrate  # noqa: PLC0415
 
-                migrate(self.engine, url)
+                migrate(self.engine, url, found)
         except DatabaseError as error:
             self.close()
             raise self._trouble(error, "can't be opened") from error

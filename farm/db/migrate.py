@@ -7,7 +7,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, make_url
 
@@ -17,15 +16,15 @@ from workers.errors import UserError
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: Engine, url: str) -> None:
+def migrate(engine: Engine, url: str, found: str | None) -> None:
     """Migrate the database at ``url``, also while other processes do the same.
+
+    ``found`` is the version of its schema, None where there is none.
 
     Raises UserError for a newer one, and leaves it alone.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
     scripts = ScriptDirectory.from_config(config)
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         place = make_url(url).render_as_string(hide_password=True)
