@@ -3,26 +3,30 @@
 
 A patch whose added lines all vanish behind an #ifdef builds, boots and passes, and says nothing. So
 the objects that the patch touches are preprocessed once more, by the very command that built them,
-and its added lines are looked for in what is left.
+and its added lines are looked for in what is left, and what stands around those it took away.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from workers.cache import read_made
 from workers.errors import KernelFailure
 from workers.lane import Lane
 from workers.process import Cancel, Limits
-from workers.trees import Difference
+from workers.trees import CONDITION, Difference
 
 SOURCES = (".c", ".S")
 HEADERS = (".h",)
 INCLUDERS = 2
 """Objects looked at for a touched header: one may include it behind a condition of its own."""
+
+NEIGHBOURS = 8
+"""Lines looked at on either side of what was taken away: comments and empty ones leave no trace."""
 
 COMMAND = re.compile(r"^(?:saved)?cmd_\S+ := (.*?)(?: ; .*)?$", re.MULTILINE)
 MARKER = re.compile(rb'^# (\d+) "([^"]*)"')
@@ -32,12 +36,12 @@ FILE_LIMIT = 16 << 20
 
 
 def any_line(differences: Iterable[Difference], lane: Lane, scratch: Path, cancel: Cancel) -> bool:
-    """Return whether any added line of code survives preprocessing in this lane's kernel.
+    """Return whether any changed line of code survives preprocessing in this lane's kernel.
 
     ``scratch`` is a file that the preprocessor's output may be written to.
     """
-    added = {change.path: _printed_at(change, lane.src) for change in differences if change.added}
-    for commands in _objects(added, lane):
+    changed = _changed(differences, lane.src)
+    for commands in _objects(changed, lane):
         argv = _preprocessor(commands)
         if argv is None:
             continue
@@ -45,37 +49,56 @@ def any_line(differences: Iterable[Difference], lane: Lane, scratch: Path, cance
         lane.run(argv, scratch, cancel, LIMITS)
         with scratch.open("rb") as text:
             lines = _lines(text, f"{lane.inner_src}/")
-            left = any(line in added.get(path, ()) for path, line in lines)
+            left = any(line in changed.get(path, ()) for path, line in lines)
         scratch.unlink()
         if left:
             return True
     return False
 
 
-def _printed_at(change: Difference, src: Path) -> frozenset[int]:
-    """Return where the preprocessor prints the added lines: a continued line at its beginning."""
-    text = _read(src, change.path)
-    lines = ["", *text.split("\n")]
-    found = set(change.added)
-    for line in change.added:
+def _changed(differences: Iterable[Difference], src: Path) -> Mapping[str, frozenset[int]]:
+    """Return the lines to look for in each file that holds code."""
+    found = {}
+    for change in differences:
+        if change.path.endswith((*SOURCES, *HEADERS)):
+            lines = ["", *_read(src, change.path).split("\n")]
+            if wanted := set(change.added) | _around(change.cut, lines):
+                found[change.path] = _printed_at(wanted, lines)
+    return found
+
+
+def _around(cut: Iterable[int], lines: Sequence[str]) -> set[int]:
+    """Return the lines around those that were taken away, up to the next condition."""
+    found = set[int]()
+    for place in cut:
+        before = range(min(place, len(lines) - 1), max(place - NEIGHBOURS, 0), -1)
+        behind = range(place + 1, min(place + 1 + NEIGHBOURS, len(lines)))
+        for side in (before, behind):
+            found |= set(takewhile(lambda line: not CONDITION.match(lines[line]), side))
+    return found
+
+
+def _printed_at(wanted: Iterable[int], lines: Sequence[str]) -> frozenset[int]:
+    """Return where the preprocessor prints lines: a continued one at its beginning."""
+    found = set(wanted)
+    for line in wanted:
         while 1 < line < len(lines) and lines[line - 1].rstrip().endswith("\\"):
             line -= 1
         found.add(line)
     return frozenset(found)
 
 
-def _objects(added: Iterable[str], lane: Lane) -> Iterator[str]:
+def _objects(changed: Iterable[str], lane: Lane) -> Iterator[str]:
     """Yield the commands of the objects that touched sources were built into."""
     included = []
-    for path in added:
+    for path in changed:
         if path.endswith(SOURCES):
             folder, _, name = f"./{path}".rpartition("/")
             if commands := _read(lane.out, f"{folder}/.{name.rpartition('.')[0]}.o.cmd"):
                 yield commands
                 continue
-        if path.endswith((*SOURCES, *HEADERS)):
-            # A source without an object of its own is included by another one.
-            included.append(f"{lane.inner_src}/{path} ")
+        # A source without an object of its own is included by another one.
+        included.append(f"{lane.inner_src}/{path} ")
     found = dict.fromkeys(included, 0)
     for file in sorted(lane.out.glob("**/.*.o.cmd")) if found else ():
         if min(found.values()) >= INCLUDERS:

@@ -137,7 +137,7 @@ class Lane:
         self._current.unlink(missing_ok=True)
         # In the open a build could write to what others share.
         shared = self.sandbox.enabled
-        store.lay_out(commit, self.src, self.folder / "index", current, shared=shared)
+        store.lay_out(commit, self.src, current, shared=shared)
         self._current.write_text(commit)
 
     def adopt(self, out: Path, commit: str, store: TreeStore) -> None:

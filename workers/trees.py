@@ -7,6 +7,7 @@ touches this host's file system. Work trees are laid out for build lanes only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -63,6 +64,12 @@ BRANCH = "refs/making"
 COMMITTER = b"committer farm <farm@localhost> 1577836800 +0000\n"
 """Who and when, in the words of git fast-import; the same as in GIT_ENVIRONMENT."""
 
+CONDITION = re.compile(r"\s*#\s*(?:if|el|endif)")
+"""A line that begins or ends what the preprocessor may leave out."""
+
+COMMENT = re.compile(r"\s*(?:/[/*]|\*|$)")
+"""A line that is empty or, by its first letters, a comment."""
+
 UNREADABLE = re.compile(
     r"^error: (corrupt (?:binary )?patch .*|No valid patches.*|patch with only garbage .*"
     r"|git diff header lacks .*|git apply: bad git-diff .*|unrecognized .*)$",
@@ -88,11 +95,13 @@ class ApplyFailure:
 class Difference:
     """One file that differs between two points: its path and the lines added in the newer one.
 
-    ``added`` holds 1-based line numbers of the newer file.
+    ``added`` holds 1-based line numbers of the newer file; ``cut`` the lines, or 0, behind which
+    code was taken away with nothing in its place and no condition of the preprocessor in it.
     """
 
     path: str
     added: tuple[int, ...]
+    cut: tuple[int, ...] = ()
 
 
 class TreeStore:
@@ -116,13 +125,19 @@ class TreeStore:
         index: Path | None = None,
         work_tree: Path | None = None,
     ) -> Ran:
-        """Run git on the store; the exit status is the caller's to judge."""
+        """Run git on the store, within ``work_tree`` if there is one.
+
+        The exit status is the caller's to judge.
+        """
         environment = self._environment()
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
-            # Some commands insist on a work tree even when they only touch the index.
-            environment["GIT_WORK_TREE"] = str(work_tree or index.parent)
-        return process.run(["git", *words], stdin=stdin, env=environment, limits=GIT_LIMITS)
+        # Some commands insist on a work tree even when they only touch the index.
+        if (place := work_tree or (index and index.parent)) is not None:
+            environment["GIT_WORK_TREE"] = str(place)
+        return process.run(
+            ["git", *words], stdin=stdin, cwd=work_tree, env=environment, limits=GIT_LIMITS
+        )
 
     def _environment(self) -> dict[str, str]:
         inherited = {
@@ -301,7 +316,7 @@ class TreeStore:
     # work trees
 
     def lay_out(
-        self, commit: str, folder: Path, index: Path, current: str | None, *, shared: bool = False
+        self, commit: str, folder: Path, current: str | None, *, shared: bool = False
     ) -> None:
         """Bring a work tree from the commit ``current`` to another, touching what differs only.
 
@@ -312,30 +327,24 @@ class TreeStore:
         old one's place, may ever change it.
         """
         if current is not None:
-            # Of nothing else git has to be sure that the work tree holds it.
-            words = ["diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=DMT"]
-            ran = self.git([*words, current, commit])
-            words = ["update-index", "-z", "--stdin"]
-            self._checked(words, stdin=ran.stdout, index=index, work_tree=folder)
-            words = ["read-tree", "-m", "-u", current, commit]
-            self._checked(words, index=index, work_tree=folder)
-            return
-        if shared and self._link(self._shared(commit), folder, index):
-            return
-        self._check_out(commit, folder, index)
+            # Without an index, which lists all of the tree's 87,000 files.
+            if (change := self.diff(current, commit)).strip():
+                self._checked(["apply", "--whitespace=nowarn"], stdin=change, work_tree=folder)
+        elif not (shared and self._link(self._shared(commit), folder)):
+            self._check_out(commit, folder)
 
-    def _check_out(self, commit: str, folder: Path, index: Path) -> None:
+    def _check_out(self, commit: str, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self._checked(["read-tree", commit], index=index)
-        parallel = ["-c", "checkout.workers=0", "checkout-index", "--all", "--force"]
-        self._checked(parallel, index=index, work_tree=folder)
+        with self._index(commit) as index:
+            parallel = ["-c", "checkout.workers=0", "checkout-index", "--all", "--force"]
+            self._checked(parallel, index=index, work_tree=folder)
         for parent, _, files in os.walk(folder):
             for name in files:
                 os.utime(os.path.join(parent, name), (0, 0), follow_symlinks=False)  # noqa: PTH118
 
     def _shared(self, commit: str) -> Path:
-        """Return a folder with a work tree of a commit and its index, made when it is not there.
+        """Return a folder with a work tree of a commit, made when it is not there.
 
         What a kill left half made is wiped by the next who wants it.
         """
@@ -345,20 +354,17 @@ class TreeStore:
         with locked(parent / f"{commit}.lock"):
             if not kept.is_dir():
                 shutil.rmtree(making, ignore_errors=True)
-                self._check_out(commit, making / "src", making / "index")
+                self._check_out(commit, making / "src")
                 making.rename(kept)
         os.utime(kept)  # what was used longest ago goes first
         return kept
 
     @staticmethod
-    def _link(kept: Path, folder: Path, index: Path) -> bool:
+    def _link(kept: Path, folder: Path) -> bool:
         """Make a work tree of links to a shared one's files; False where that can't be done."""
         folder.mkdir(parents=True, exist_ok=True)
         words = ["cp", "--archive", "--link", "--", f"{kept / 'src'}/.", str(folder)]
-        if process.run(words, limits=GIT_LIMITS).status != 0:
-            return False
-        shutil.copyfile(kept / "index", index)
-        return True
+        return process.run(words, limits=GIT_LIMITS).status == 0
 
     @contextmanager
     def _index(self, commit: str) -> Iterator[Path]:
@@ -445,16 +451,21 @@ def _apply_failure(said: str) -> ApplyFailure:
 
 
 def _differences(diff: str) -> Iterator[Difference]:
-    path, added = "", list[int]()
-    for line in diff.split("\n"):
+    lines = iter(diff.split("\n"))
+    path, added, cut = "", list[int](), list[int]()
+    for line in lines:
         if line.startswith("diff --git "):
             if path:
-                yield Difference(path, tuple(added))
+                yield Difference(path, tuple(added), tuple(cut))
             # "a/PATH b/PATH": without renames both are the same.
             names = line.removeprefix("diff --git ")
-            path, added = names[len(names) // 2 + 1 :].removeprefix("b/"), []
-        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
-            start, count = int(match[1]), int(match[2] or 1)
+            path, added, cut = names[len(names) // 2 + 1 :].removeprefix("b/"), [], []
+        elif match := re.match(r"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", line):
+            gone, start, count = (int(match[number] or 1) for number in (1, 2, 3))
             added += range(start, start + count)
+            removed = [one.removeprefix("-") for one in itertools.islice(lines, gone)]
+            conditional = any(map(CONDITION.match, removed))
+            if count == 0 and not conditional and not all(map(COMMENT.match, removed)):
+                cut.append(start)
     if path:
-        yield Difference(path, tuple(added))
+        yield Difference(path, tuple(added), tuple(cut))

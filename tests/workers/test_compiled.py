@@ -168,6 +168,29 @@ def test_lines_of_a_source(
     assert mini.has_any(Difference("kernel/kprobes.c", lines)) is expected
 
 
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        (0, True),
+        (3, False),  # behind an #ifdef that is false
+        (4, False),  # in front of its #else
+        (5, True),
+        (10, True),  # in a macro
+        (15, True),  # behind a comment
+        (18, True),
+        (24, False),
+        (25, False),
+        (1000, False),
+    ],
+)
+def test_where_lines_were_taken_away(
+    cut: int, expected: bool, make_lane: Callable[[str], MiniLane]
+) -> None:
+    mini = make_lane(NEW)
+    mini.built("kernel/kprobes.c", SOURCE.replace("#include <linux/kprobes.h>", "int first;"))
+    assert mini.has_any(Difference("kernel/kprobes.c", (), (cut,))) is expected
+
+
 @pytest.mark.parametrize("form", [NEW, OLD], ids=["6.12", "2.6.33"])
 @pytest.mark.parametrize(("lines", "expected"), [((2,), True), ((5,), False), ((4, 6), False)])
 def test_lines_of_a_header(
@@ -211,7 +234,7 @@ def test_assembly_is_preprocessed_too(make_lane: Callable[[str], MiniLane]) -> N
         (),
         (Difference("Documentation/kprobes.txt", (1, 2)),),
         (Difference("kernel/Makefile", (1,)), Difference("arch/x86/Kconfig", (5,))),
-        (Difference("kernel/kprobes.c", ()),),  # lines went away, none came
+        (Difference("kernel/kprobes.c", ()),),  # a comment went away
         (Difference("kernel/not_in_this_config.c", (1,)),),
         (Difference("include/linux/used_nowhere.h", (1,)),),
         (Difference("tools/lib/x.c", (1,)),),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -339,14 +340,33 @@ def test_differences_name_files_and_added_lines(store: TreeStore, base: str) -> 
     )
     made = store.commit_change(base, change, "subject")
     assert set(store.differences(base, made)) == {
-        Difference("kernel/kprobes.c", (1, 2, 20, 21)),
+        Difference("kernel/kprobes.c", (1, 2, 20, 21), (5,)),
         Difference("kernel/opt.c", (1, 2, 3)),
-        Difference("kernel/trace.c", ()),
+        Difference("kernel/trace.c", (), (0,)),
         Difference("Documentation/ü b/x.rst", (1,)),
         Difference("firmware.bin", ()),
-        Difference("scripts/run.sh", ()),
+        Difference("scripts/run.sh", (), (0,)),
     }
     assert store.differences(made, made) == ()
+
+
+@pytest.mark.parametrize(
+    ("gone", "cut"),
+    [
+        (["kfree(p);\n"], (1,)),
+        (["/* why */\n", "kfree(p);\n", "\n"], (1,)),
+        (["--p;\n", "@@ -1 +7 @@\n"], (1,)),
+        (["/* why */\n", " * not\n", "\n", "// so\n"], ()),
+        (["#ifdef CONFIG_SMP\n", "kfree(p);\n", "#endif\n"], ()),
+        (["kfree(p);\n", "  # else\n"], ()),
+    ],
+)
+def test_differences_name_where_code_was_taken_away(
+    gone: list[str], cut: tuple[int, ...], store: TreeStore, base: str
+) -> None:
+    texts = ["".join(["first\n", *lines, "last\n"]).encode() for lines in (gone, [])]
+    old, new = (store.commit_change(base, Change({"kernel/x.c": one}), "s") for one in texts)
+    assert store.differences(old, new) == (Difference("kernel/x.c", (), cut),)
 
 
 def test_a_change_of_mode_is_a_difference(store: TreeStore, base: str) -> None:
@@ -377,7 +397,7 @@ def files(folder: Path) -> dict[str, tuple[bytes, float, bool]]:
 
 def test_a_new_work_tree_has_old_times(store: TreeStore, base: str, tmp_path: Path) -> None:
     folder = tmp_path / "lane" / "src"
-    store.lay_out(base, folder, tmp_path / "index", None)
+    store.lay_out(base, folder, None)
     expected = {path: (content, OLD, path.endswith(".sh")) for path, content in BASE.items()}
     expected["scripts/link"] = (b"run.sh", OLD, True)
     assert files(folder) == expected
@@ -386,21 +406,21 @@ def test_a_new_work_tree_has_old_times(store: TreeStore, base: str, tmp_path: Pa
 def test_the_next_point_touches_only_what_differs(
     store: TreeStore, base: str, tmp_path: Path
 ) -> None:
-    folder, index = tmp_path / "src", tmp_path / "index"
+    folder = tmp_path / "src"
     change = Change(
         {"kernel/kprobes.c": b"new\n", "kernel/trace.c": None, "arch/x86/opt.c": b"opt\n"}
     )
     made = store.commit_change(base, change, "subject")
-    store.lay_out(base, folder, index, None)
+    store.lay_out(base, folder, None)
     before = files(folder)
-    store.lay_out(made, folder, index, base)
+    store.lay_out(made, folder, base)
     after = files(folder)
     touched = {path for path, about in after.items() if before.get(path) != about}
     assert touched == {"kernel/kprobes.c", "arch/x86/opt.c"}
     assert all(after[path][1] > OLD for path in touched)
     assert set(before) - set(after) == {"kernel/trace.c"}
 
-    store.lay_out(base, folder, index, made)
+    store.lay_out(base, folder, made)
     back = files(folder)
     assert {path: about[0] for path, about in back.items()} == {
         path: about[0] for path, about in before.items()
@@ -410,12 +430,55 @@ def test_the_next_point_touches_only_what_differs(
     assert back["kernel/kprobes.c"][1] > OLD  # newer than any object made of the other point
 
 
+def test_a_work_tree_that_was_moved_on_is_like_a_new_one(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    link, script = NEW.format("kernel/trace.c", "120000"), NEW.format("Kconfig", "100755")
+    gone = Change({"kernel/trace.c": None, "scripts": None})
+    made = patched(store, store.commit_change(base, gone, "subject"), link + script)
+    change = Change(
+        {
+            "Makefile": None,
+            "Makefile/in a folder": b"no newline",
+            "kernel/kprobes.c": b"a\r\nb\r\n",
+            "firmware.bin": bytes(range(256)),
+            'Documentation/"\u00fc".rst': b"x\n",
+            "empty": b"",
+        }
+    )
+    points = [base, made, store.commit_change(made, change, "subject"), base]
+    moved = tmp_path / "moved"
+    store.lay_out(points[0], moved, None)
+    for number, (current, commit) in enumerate(itertools.pairwise(points)):
+        store.lay_out(commit, moved, current)
+        new = tmp_path / str(number)
+        store.lay_out(commit, new, None)
+        expected = [(path, content, mode) for path, (content, _, mode) in files(new).items()]
+        assert [(path, content, mode) for path, (content, _, mode) in files(moved).items()] == (
+            expected
+        )
+        assert {path for path in moved.rglob("*") if path.is_dir()} == {
+            moved / path.relative_to(new) for path in new.rglob("*") if path.is_dir()
+        }
+
+
+def test_a_work_tree_that_is_not_what_it_should_be_is_not_moved_on(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "src"
+    made = store.commit_change(base, Change({"kernel/kprobes.c": b"new\n"}), "subject")
+    store.lay_out(base, folder, None)
+    (folder / "kernel" / "kprobes.c").write_text("something else\n")
+    with pytest.raises(InfrastructureError, match=r"git apply: .* kernel/kprobes\.c:1"):
+        store.lay_out(made, folder, base)
+
+
 def test_work_trees_share_what_none_of_them_changed(
     store: TreeStore, base: str, tmp_path: Path
 ) -> None:
     folders = [tmp_path / name / "src" for name in ("one", "other")]
     for folder in folders:
-        store.lay_out(base, folder, folder.with_name("index"), None, shared=True)
+        store.lay_out(base, folder, None, shared=True)
     one, other = folders
     expected = files(one)
     assert {about[1] for about in expected.values()} == {OLD}
@@ -423,15 +486,15 @@ def test_work_trees_share_what_none_of_them_changed(
     assert (one / "Makefile").samefile(other / "Makefile")
 
     made = store.commit_change(base, Change({"kernel/kprobes.c": b"new\n", "Makefile": None}), "s")
-    store.lay_out(made, one, one.with_name("index"), base)
+    store.lay_out(made, one, base)
     assert (one / "kernel" / "kprobes.c").read_bytes() == b"new\n"
     assert not (one / "Makefile").exists()
-    store.lay_out(base, one, one.with_name("index"), made)
+    store.lay_out(base, one, made)
     assert {path: about[0] for path, about in files(one).items()} == BASE | {
         "scripts/link": b"run.sh"
     }
     assert files(other) == expected
-    store.lay_out(base, tmp_path / "third", tmp_path / "index", None, shared=True)
+    store.lay_out(base, tmp_path / "third", None, shared=True)
     assert files(tmp_path / "third") == expected
 
 
@@ -441,7 +504,7 @@ def test_a_shared_work_tree_that_a_kill_left_half_made_is_made_anew(
     half = store.path.parent / WORK_TREES / f"{base}.making" / "src"
     half.mkdir(parents=True)
     (half / "Makefile").write_text("half")
-    store.lay_out(base, tmp_path / "src", tmp_path / "index", None, shared=True)
+    store.lay_out(base, tmp_path / "src", None, shared=True)
     assert (tmp_path / "src" / "Makefile").read_bytes() == BASE["Makefile"]
     assert not half.parent.exists()
 
@@ -449,9 +512,9 @@ def test_a_shared_work_tree_that_a_kill_left_half_made_is_made_anew(
 def test_where_nothing_can_be_linked_a_work_tree_has_files_of_its_own(
     store: TreeStore, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.lay_out(base, tmp_path / "first", tmp_path / "index", None, shared=True)
+    store.lay_out(base, tmp_path / "first", None, shared=True)
     monkeypatch.setattr(process, "run", failing("cp", process.run))
-    store.lay_out(base, tmp_path / "src", tmp_path / "index", None, shared=True)
+    store.lay_out(base, tmp_path / "src", None, shared=True)
     assert files(tmp_path / "src") == files(tmp_path / "first")
     assert not (tmp_path / "src" / "Makefile").samefile(tmp_path / "first" / "Makefile")
 
@@ -474,11 +537,11 @@ def test_a_hostile_link_is_laid_out_and_not_followed(
     target = f"{secret}\n\\ No newline at end of file\n"
     made = patched(store, base, NEW.format("link", "120000").replace("+new\n", f"+{target}"))
     folder = tmp_path / "src"
-    store.lay_out(made, folder, tmp_path / "index", None)
+    store.lay_out(made, folder, None)
     assert (folder / "link").readlink() == secret
     gone = "diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n+++ /dev/null\n"
     gone += f"@@ -1 +0,0 @@\n-{target}"
     overwritten = patched(store, made, gone + NEW.format("link", "100644"))
-    store.lay_out(overwritten, folder, tmp_path / "index", made)
+    store.lay_out(overwritten, folder, made)
     assert (folder / "link").read_text() == "new\n"
     assert (secret.read_text(), secret.stat().st_mtime) == ("old\n", secret_time)
