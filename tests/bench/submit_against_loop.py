@@ -2,13 +2,15 @@
 """What `farm submit` costs, as a ratio to the shell loop that it replaces.
 
 Both sides build every point of the shipped series incrementally with the same .config and
-`make -jN vmlinux`, and boot each kernel with the same initramfs, scenarios (those of `make demo`)
-and QEMU lines; neither uses ccache or anything known from before. Pairs alternate. The loop is
-given its work tree and its initramfs; the farm lays out and builds its own. What reuse gains is
+`make -jN vmlinux`, and boot each kernel with the same initramfs, scenarios and QEMU lines; neither
+uses ccache or anything known from before. Pairs alternate. The loop is given its work tree, every
+.config and every initramfs; the farm lays out, configures and builds its own. What reuse gains is
 told apart: the first submission on an empty cache, and the same one again.
 
     .venv/bin/python tests/bench/submit_against_loop.py [--pairs N] [--folder FOLDER]
 
+The scenarios are those of `make demo`, which take a kernel a few seconds; ``--suite`` takes all
+that `farm submit` runs unasked.
 A base takes minutes to build and is the same on both sides; ``--from-base`` gives each side what it
 built of it, work tree and objects, so that only what a series adds is timed. What tells the sides
 apart shows more in that ratio than in the whole one.
@@ -45,8 +47,11 @@ ROOT = Path(__file__).parent.parent.parent
 SERIES = ROOT / "kernel_series" / "jump-optimization"
 FARM = Path(sys.executable).parent / "farm"
 
-SCENARIOS = ("smoke", "overhead")
-"""What `make demo` runs. More boots weigh the same on both sides, but the farm overlaps them."""
+DEMO = ("smoke", "overhead")
+"""What `make demo` runs."""
+
+SUITE = ()
+"""What `farm submit` runs unasked."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Point:
     """One step of the loop."""
 
     commit: str
+    config: Path
     boots: tuple[Boot, ...]
 
 
@@ -74,17 +80,19 @@ class Base:
     objects: Path
 
 
-def submit(home: Path, *flags: str) -> tuple[float, dict[str, Any]]:
+def submit(home: Path, scenarios: tuple[str, ...], *flags: str) -> tuple[float, dict[str, Any]]:
     """Run a submission; return its seconds and its results."""
-    asked = [word for name in SCENARIOS for word in ("--scenario", name)]
+    asked = [word for name in scenarios for word in ("--scenario", name)]
     return _farm(home, "submit", SERIES, *asked, "--json", *flags)
 
 
-def submit_from_base(home: Path, base: Base) -> tuple[float, dict[str, Any]]:
+def submit_from_base(
+    home: Path, scenarios: tuple[str, ...], base: Base
+) -> tuple[float, dict[str, Any]]:
     """Run a submission that reuses nothing but the base's objects, which its lane is given."""
     farm = App(settings.load({"FARM_HOME": str(home)}))
     found = manifest.load(SERIES / "series.yml")
-    request, _ = farm.plan(found, None, Flags(scenarios=SCENARIOS, reuse=False), "quick", LAB)
+    request, _ = farm.plan(found, None, Flags(scenarios=scenarios, reuse=False), "quick", LAB)
     (cell,) = request.cells
     run = farm.submit(found, request)
     lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), None, host_jobs())
@@ -121,7 +129,7 @@ def points(home: Path, results: dict[str, Any], work: Path) -> list[Point]:
             programs = sorted({tool for scenario in asked for tool in scenario.tools})
             payload.with_job(common, told, initramfs, programs)
             boots[test["clock"]] = Boot(tuple(test["command"]), initramfs)
-        steps.append(Point(point["commit"], tuple(boots.values())))
+        steps.append(Point(point["commit"], _config(home, build), tuple(boots.values())))
     return steps
 
 
@@ -149,6 +157,8 @@ class Loop:
         started = time.monotonic()
         for step in steps:
             self._run(*self._git, "read-tree", "-m", "-u", step.commit)
+            if step.config.read_bytes() != (self._out / ".config").read_bytes():
+                shutil.copy(step.config, self._out / ".config")
             self._make()
             for boot in step.boots:
                 places = {
@@ -174,8 +184,7 @@ class Loop:
             shutil.copy(self._base.config, self._out / ".config")
 
     def _make(self) -> None:
-        words = ("make", "-s", "-C", self._src, f"O={self._out}", f"-j{host_jobs()}")
-        self._run(*words, "olddefconfig", "vmlinux")
+        self._run("make", "-s", "-C", self._src, f"O={self._out}", f"-j{host_jobs()}", "vmlinux")
 
     def _run(self, *words: str | Path) -> None:
         subprocess.run(words, env=self._environment, check=True, stdout=subprocess.DEVNULL)
@@ -193,13 +202,15 @@ def main() -> None:
     words.add_argument("--folder", type=Path)
     words.add_argument("--home", type=Path)
     words.add_argument("--from-base", action="store_true")
+    words.add_argument("--suite", action="store_true")
     asked = words.parse_args()
+    scenarios = SUITE if asked.suite else DEMO
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="farm-bench-") as folder:
         home, work = asked.home or Path(folder) / "home", Path(folder) / "loop"
         if asked.home is None:
-            cold, _ = submit(home)
+            cold, _ = submit(home, scenarios)
             print(f"first submission, empty cache: {cold:.0f} s", flush=True)
-        again, results = submit(home)
+        again, results = submit(home, scenarios)
         print(f"the same again: {again:.1f} s", flush=True)
         base = _base(home, results)
         bare = Loop(home / "cache" / "trees.git", base, work)
@@ -214,9 +225,9 @@ def main() -> None:
                 if side == "loop":
                     sides[side] = bare.run(steps)
                 elif asked.from_base:
-                    sides[side] = submit_from_base(home, base)[0]
+                    sides[side] = submit_from_base(home, scenarios, base)[0]
                 else:
-                    sides[side] = submit(home, "--no-reuse")[0]
+                    sides[side] = submit(home, scenarios, "--no-reuse")[0]
             ratios.append(sides["farm"] / sides["loop"])
             took = f"farm {sides['farm']:.0f} s, loop {sides['loop']:.0f} s"
             print(f"pair {pair + 1}: {took}, ratio {ratios[-1]:.3f}", flush=True)
@@ -230,8 +241,11 @@ def _base(home: Path, results: dict[str, Any]) -> Base:
     (build,) = point["builds"]
     kept = (home / "cache" / "outputs").iterdir()
     objects = max(kept, key=lambda one: one.stat().st_mtime)
-    config = home / "cache" / "kernels" / build["kernel"] / "config"
-    return Base(point["commit"], config, objects)
+    return Base(point["commit"], _config(home, build), objects)
+
+
+def _config(home: Path, build: dict[str, Any]) -> Path:
+    return home / "cache" / "kernels" / build["kernel"] / "config"
 
 
 if __name__ == "__main__":
