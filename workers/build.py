@@ -44,6 +44,12 @@ CONFIG_LIMIT = 16 << 20
 NEEDED = ("make", "gcc", "ld", "flex", "bison", "bc")
 """Programs that a kernel's Makefile calls. Without one the host is to blame, not the kernel."""
 
+WANTED = "wanted.config"
+"""The file with what a lane's .config was made of."""
+
+KEPT_OUT = "out"
+"""The output folder in what is kept of a base's build, beside WANTED."""
+
 ERROR_LINE = re.compile(r"(?:error|undefined reference|ERROR)\b(?:[ :`]|$)|\*\*\* ")
 
 RESULT = TypeAdapter(BuildResult)
@@ -148,7 +154,8 @@ def _build(
         if fresh and request.reuse:
             with builder.outputs.using(outputs_key) as kept:
                 if kept is not None:
-                    lane.adopt(kept, request.base.commit or "", builder.store)
+                    lane.adopt(kept / KEPT_OUT, request.base.commit or "", builder.store)
+                    shutil.copyfile(kept / WANTED, lane.given / WANTED)
         lane.bring_to(point.commit, builder.store)
     payload_key, initramfs = payload.key(key), None
     with lane.building():
@@ -194,7 +201,8 @@ def _build(
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
         with step("keep output"), builder.outputs.filling(outputs_key) as folder:
-            shutil.copytree(lane.out, folder, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(lane.out, folder / KEPT_OUT, symlinks=True)
+            shutil.copyfile(lane.given / WANTED, folder / WANTED)
     return result
 
 
@@ -252,7 +260,7 @@ def _configure(
     Where neither the wish nor any Kconfig file changed, the .config of the point before stands.
     """
     wanted = request.config.text(request.expected)
-    fragment = lane.given / "wanted.config"
+    fragment = lane.given / WANTED
     if not _still_configured(builder, lane, commit, fragment, wanted):
         lane.was_configured(None)
         fragment.write_text(wanted)

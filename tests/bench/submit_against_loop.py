@@ -38,6 +38,7 @@ from farm.planner import Flags
 from kernel_series import manifest
 from stress.scenario import load_all
 from workers import payload
+from workers.build import KEPT_OUT, WANTED
 from workers.lane import REPRODUCIBLE, Lane, host_jobs
 from workers.machines import qemu
 from workers.sandbox import Sandbox
@@ -73,11 +74,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Base:
-    """Point 0: its commit, its configuration, and the output folder of its build."""
+    """Point 0: its commit, its configuration, and what the farm keeps of its build."""
 
     commit: str
     config: Path
-    objects: Path
+    kept: Path
 
 
 def submit(home: Path, scenarios: tuple[str, ...], *flags: str) -> tuple[float, dict[str, Any]]:
@@ -96,7 +97,8 @@ def submit_from_base(
     (cell,) = request.cells
     run = farm.submit(found, request)
     lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), None, host_jobs())
-    lane.adopt(base.objects, base.commit, TreeStore(farm.settings.cache / "trees.git"))
+    lane.adopt(base.kept / KEPT_OUT, base.commit, TreeStore(farm.settings.cache / "trees.git"))
+    shutil.copyfile(base.kept / WANTED, lane.given / WANTED)
     farm.close()
     return _farm(home, "resume", run, "--json")
 
@@ -236,12 +238,12 @@ def main() -> None:
 
 
 def _base(home: Path, results: dict[str, Any]) -> Base:
-    """Return what is kept of the base's build; the newest output folder is this series'."""
+    """Return what is kept of the base's build; the newest is this series'."""
     point = results["points"][0]
     (build,) = point["builds"]
     kept = (home / "cache" / "outputs").iterdir()
-    objects = max(kept, key=lambda one: one.stat().st_mtime)
-    return Base(point["commit"], _config(home, build), objects)
+    newest = max(kept, key=lambda one: one.stat().st_mtime)
+    return Base(point["commit"], _config(home, build), newest)
 
 
 def _config(home: Path, build: dict[str, Any]) -> Path:

@@ -191,20 +191,24 @@ def test_an_optional_symbol_may_be_unknown_but_not_left_out(bench: Bench) -> Non
     assert "SOMETHING_NEW" in accepted.symbols
 
 
+COUNTS = "allnoconfig: count\ncount: ; @echo configured\n"
+
+
+def configured(bench: Bench, index: int) -> int:
+    """How often a point with COUNTS in its Makefile was configured when it was last built."""
+    return bench.log(index).read_text().count("configured\n")
+
+
 def test_a_configuration_is_made_again_only_when_it_must(bench: Bench) -> None:
-    bench.kernel.append("counts", "Makefile", "allnoconfig: count\ncount: ; @echo configured\n")
+    bench.kernel.append("counts", "Makefile", COUNTS)
     bench.kernel.append("code", "kernel/kprobes.c", "int x;\n")
     bench.kernel.append("symbol", "Kconfig", "config NEW\n\tdef_bool y\n")
-
-    def configured(index: int) -> int:
-        return bench.log(index).read_text().count("configured\n")
-
     results = [bench.build(index) for index in (1, 2, 3)]
     assert [result.status for result in results] == [Status.PASS] * 3
-    assert [configured(index) for index in (1, 2, 3)] == [1, 0, 1]
+    assert [configured(bench, index) for index in (1, 2, 3)] == [1, 0, 1]
     assert ["NEW" in result.symbols for result in results] == [False, False, True]
     bench.build(3, expected=(Symbol("NEW", "y", "feature"),))
-    assert configured(3) == 1
+    assert configured(bench, 3) == 1
 
 
 # what is built and not booted
@@ -307,6 +311,19 @@ def test_the_bases_output_is_where_another_lane_begins(bench: Bench) -> None:
     bench.lane = "another"
     assert bench.build(1).status is Status.PASS
     assert bench.compiled(1) == ["kernel/kprobes.o"]
+
+
+def test_the_bases_configuration_is_kept_with_its_output(bench: Bench) -> None:
+    bench.kernel.append("counts", "Makefile", COUNTS)
+    bench.kernel = replace(bench.kernel, base=bench.kernel.head)
+    bench.kernel.append("code", "kernel/kprobes.c", "int x;\n")
+    bench.build(0)
+    bench.lane = "another"
+    assert bench.build(1).status is Status.PASS
+    assert configured(bench, 1) == 0
+    bench.lane = "with another configuration"
+    assert bench.build(1, expected=ANOTHER_KEY).status is Status.PASS
+    assert configured(bench, 1) == 1
 
 
 def test_only_a_base_from_nothing_is_kept_for_others(bench: Bench) -> None:
@@ -535,7 +552,7 @@ def test_nothing_is_written_through_a_link_that_a_build_left(bench: Bench) -> No
     assert {path: path.stat().st_mtime_ns for path in outside.iterdir()} == before
     assert [path.read_text() for path in before] == ["untouched"] * 4
     for kept in bench.builder.outputs.root.iterdir():
-        assert (kept / "linked").readlink() == outside
+        assert (kept / "out" / "linked").readlink() == outside
 
 
 def test_a_build_cannot_change_its_sources_or_what_it_is_given(bench: Bench) -> None:
