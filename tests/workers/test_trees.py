@@ -494,6 +494,9 @@ def test_work_trees_share_what_none_of_them_changed(
         "scripts/link": b"run.sh"
     }
     assert files(other) == expected
+    store.lay_out(patched(store, base, MODE), one, base)
+    assert files(one)["Makefile"][2]
+    assert files(other) == expected
     store.lay_out(base, tmp_path / "third", None, shared=True)
     assert files(tmp_path / "third") == expected
 
