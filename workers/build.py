@@ -154,8 +154,7 @@ def _build(
         if fresh and request.reuse:
             with builder.outputs.using(outputs_key) as kept:
                 if kept is not None:
-                    lane.adopt(kept / KEPT_OUT, request.base.commit or "", builder.store)
-                    shutil.copyfile(kept / WANTED, lane.given / WANTED)
+                    adopt(lane, kept, request.base.commit or "", builder.store)
         lane.bring_to(point.commit, builder.store)
     payload_key, initramfs = payload.key(key), None
     with lane.building():
@@ -204,6 +203,12 @@ def _build(
             shutil.copytree(lane.out, folder / KEPT_OUT, symlinks=True)
             shutil.copyfile(lane.given / WANTED, folder / WANTED)
     return result
+
+
+def adopt(lane: Lane, kept: Path, commit: str, store: TreeStore) -> None:
+    """Have a lane begin with what is kept of a base's build: its output, and its configuration."""
+    lane.adopt(kept / KEPT_OUT, commit, store)
+    shutil.copyfile(kept / WANTED, lane.given / WANTED)
 
 
 def _is_compiled(

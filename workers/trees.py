@@ -328,7 +328,7 @@ class TreeStore:
         """
         if current is not None:
             # Without an index, which lists all of the tree's 87,000 files.
-            if (change := self.diff(current, commit)).strip():
+            if change := self.diff(current, commit):
                 self._checked(["apply", "--whitespace=nowarn"], stdin=change, work_tree=folder)
         elif not (shared and self._link(self._shared(commit), folder)):
             self._check_out(commit, folder)

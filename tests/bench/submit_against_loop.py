@@ -11,9 +11,10 @@ told apart: the first submission on an empty cache, and the same one again.
 
 The scenarios are those of `make demo`, which take a kernel a few seconds; ``--suite`` takes all
 that `farm submit` runs unasked.
+
 A base takes minutes to build and is the same on both sides; ``--from-base`` gives each side what it
-built of it, work tree and objects, so that only what a series adds is timed. What tells the sides
-apart shows more in that ratio than in the whole one.
+built of it, work tree, configuration and objects, so that only what a series adds is timed. What
+tells the sides apart shows more in that ratio than in the whole one.
 ``--home`` is a FARM_HOME that has the series already, to go without a first submission.
 """
 
@@ -38,7 +39,7 @@ from farm.planner import Flags
 from kernel_series import manifest
 from stress.scenario import load_all
 from workers import payload
-from workers.build import KEPT_OUT, WANTED
+from workers.build import adopt
 from workers.lane import REPRODUCIBLE, Lane, host_jobs
 from workers.machines import qemu
 from workers.sandbox import Sandbox
@@ -90,15 +91,14 @@ def submit(home: Path, scenarios: tuple[str, ...], *flags: str) -> tuple[float, 
 def submit_from_base(
     home: Path, scenarios: tuple[str, ...], base: Base
 ) -> tuple[float, dict[str, Any]]:
-    """Run a submission that reuses nothing but the base's objects, which its lane is given."""
+    """Run a submission that reuses nothing but the base's build, which its lane is given."""
     farm = App(settings.load({"FARM_HOME": str(home)}))
     found = manifest.load(SERIES / "series.yml")
     request, _ = farm.plan(found, None, Flags(scenarios=scenarios, reuse=False), "quick", LAB)
     (cell,) = request.cells
     run = farm.submit(found, request)
     lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), None, host_jobs())
-    lane.adopt(base.kept / KEPT_OUT, base.commit, TreeStore(farm.settings.cache / "trees.git"))
-    shutil.copyfile(base.kept / WANTED, lane.given / WANTED)
+    adopt(lane, base.kept, base.commit, TreeStore(farm.settings.cache / "trees.git"))
     farm.close()
     return _farm(home, "resume", run, "--json")
 
