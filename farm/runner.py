@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,7 +141,9 @@ class Worker:
             row.log = str(asked.log) if asked.log.exists() else ""
             advance(session, session.get_one(RunRow, claim.run), self.host)
         if row.point == max(one.point for one in lane_done):
-            remove(lane)
+            # The job is done whatever becomes of its lane: the dispatcher tries again, and tells.
+            with suppress(OSError):
+                remove(lane)
 
     def build_request(self, request: Request, run: Run, build: Build, log: Path) -> BuildRequest:
         """Return what is asked of the build stage for one build of a run."""
@@ -226,7 +229,10 @@ class Worker:
                     (folder / name).unlink(missing_ok=True)
 
     def clear_lanes(self, run: str) -> None:
-        """Remove lanes whose last build is recorded: who recorded it may have been killed there."""
+        """Remove lanes whose last build is recorded: who recorded it may have been killed there.
+
+        Raises OSError where a lane can't be removed.
+        """
         building = JobRow.kind == BUILDING, JobRow.run_id == run
         with self.database.transaction() as session:
             lanes = set(session.scalars(select(JobRow.lane).where(*building)))

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,11 +223,12 @@ def _note(path: Path) -> str | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that a build wrote to."""
+    """Remove a folder that a build wrote to; raises OSError where that can't be done."""
     try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
+        while folder.exists():
+            # What somebody else removes meanwhile ends a round, and not the work.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
     except PermissionError:
         # A build can take the permissions of a folder of its own away.
         process.run(["chmod", "-R", "u+rwx", "--", str(folder)])

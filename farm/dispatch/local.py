@@ -82,7 +82,7 @@ class LocalDispatcher:
     def drain(self) -> None:
         """Work until the run has ended or ``stop`` is called.
 
-        Raises what broke a worker thread.
+        Raises what broke a worker thread, and OSError where a lane can't be removed.
         """
         with self._database.transaction() as session:
             threads = sum(session.scalars(select(SlotRow.capacity)))
@@ -97,6 +97,7 @@ class LocalDispatcher:
                 thread.join()
         if self._trouble is not None:
             raise self._trouble
+        self._worker.clear_lanes(self._run)
 
     def stop(self, reason: str) -> None:
         """Stop all jobs; they are given back, and ``farm resume`` goes on with them."""

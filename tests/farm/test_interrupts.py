@@ -95,7 +95,7 @@ class Home:
         """Whether the build of a point is under way and held in its Makefile."""
         run = self.run()
         log = self.settings.runs / (run or "none") / "builds" / LANE / f"{point}.log"
-        return log.exists() and "held" in log.read_text()
+        return self.done("build") == point and log.exists() and "held" in log.read_text()
 
     def let_go(self, point: int) -> None:
         """Let a build that is held go on; to be repeated, for a resumed run lays its lane out."""

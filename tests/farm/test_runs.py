@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
+from farm import runner
 from farm.db import claims
 from farm.db.models import AttemptRow, JobRow, ObservationRow
 from workers import boot as booting
+from workers import lane
 
 Program = Callable[..., str]
 
@@ -73,6 +78,39 @@ def test_all_green(farm: Any, series: Any, program: Program) -> None:
                                                           found[2]["id"]]  # fmt: skip
     assert {test["accelerator"] for test in found} == {"fake"}
     assert {test["attempts"] for test in found} == {1}
+
+
+def test_a_lane_that_was_not_removed_at_once_is_removed_at_the_end(
+    farm: Any, series: Any, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last build came to stays so, and nothing is left over."""
+    refused = list[Path]()
+
+    def remove(folder: Path) -> None:
+        if not refused:
+            refused.append(folder)
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+        lane.remove(folder)
+
+    monkeypatch.setattr(runner, "remove", remove)
+    said = farm.submit(enabling(series, program).write(enabling=2))
+    assert (said.status, said.document["verdict"]) == (0, "PASS"), said
+    assert len(refused) == 1
+    assert not refused[0].exists()
+
+
+def test_a_lane_that_can_not_be_removed_is_said(
+    farm: Any, series: Any, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(folder: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+
+    monkeypatch.setattr(runner, "remove", remove)
+    said = farm.submit(enabling(series, program).write(enabling=2))
+    assert said.status == 3, said
+    assert "Read-only file system" in said.stderr
+    assert "lanes/x86_64-preempt-none-auto" in said.stderr
+    assert "once that is mended, farm resume" in said.stderr
 
 
 @pytest.mark.parametrize(
