@@ -161,6 +161,7 @@ class Worker:
             toolchain=toolchain.find(build.cell.toolchain),
             expected=expected_symbols(features, build.point, config),
             parent_warnings=before.warnings if before is not None else (),
+            parent_kernel=before.kernel_sha256 if before is not None else None,
             series=run.title,
             log=log,
             reuse=request.reuse,

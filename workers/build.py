@@ -181,14 +181,15 @@ def _build(
                 lane.stopwatch.charge(cpu)
     with step("collect"), builder.kernels.filling(key) as folder:
         take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
+        kernel_sha256 = _take_kernel(request, lane, folder)
         result = BuildResult(
             Status.PASS,
             None,
             0.0,
-            compiled=survives,
+            compiled=kernel_sha256 != request.parent_kernel if survives is None else survives,
             warnings=_warnings(request, lane),
             kernel=key,
-            kernel_sha256=_take_kernel(request, lane, folder),
+            kernel_sha256=kernel_sha256,
             payload=None if initramfs is None else payload_key,
             payload_sha256=None if initramfs is None else digest(initramfs),
             symbols=symbols,
@@ -213,10 +214,10 @@ def adopt(lane: Lane, kept: Path, commit: str, store: TreeStore) -> None:
 
 def _is_compiled(
     request: BuildRequest, builder: Builder, lane: Lane, cancel: Cancel
-) -> tuple[bool, float]:
+) -> tuple[bool | None, float]:
     """Return whether anything of a patch is in the lane's kernel, and the CPU seconds of asking.
 
-    Runs in a thread of its own.
+    None where no object can tell. Runs in a thread of its own.
     """
     parent, point = request.parent, request.point
     if parent is None or parent.commit is None or point.commit is None:

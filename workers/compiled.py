@@ -3,7 +3,8 @@
 
 A patch whose added lines all vanish behind an #ifdef builds, boots and passes, and says nothing. So
 the objects that the patch touches are preprocessed once more, by the very command that built them,
-and its added lines are looked for in what is left, and what stands around those it took away.
+and its added lines are looked for in what is left, and what stands around those it took away. Where
+no object holds what was touched, the kernel itself tells: it is the parent's, bit for bit, or not.
 """
 
 from __future__ import annotations
@@ -35,16 +36,21 @@ LIMITS = Limits(seconds=60.0)
 FILE_LIMIT = 16 << 20
 
 
-def any_line(differences: Iterable[Difference], lane: Lane, scratch: Path, cancel: Cancel) -> bool:
+def any_line(
+    differences: Iterable[Difference], lane: Lane, scratch: Path, cancel: Cancel
+) -> bool | None:
     """Return whether any changed line of code survives preprocessing in this lane's kernel.
 
-    ``scratch`` is a file that the preprocessor's output may be written to.
+    None where no object holds a file that was changed: a Makefile, one that is gone, a linker
+    script. ``scratch`` is a file that the preprocessor's output may be written to.
     """
+    found = None
     changed = _changed(differences, lane.src)
     for commands in _objects(changed, lane):
         argv = _preprocessor(commands)
         if argv is None:
             continue
+        found = False
         scratch.write_bytes(b"")
         lane.run(argv, scratch, cancel, LIMITS)
         with scratch.open("rb") as text:
@@ -53,17 +59,17 @@ def any_line(differences: Iterable[Difference], lane: Lane, scratch: Path, cance
         scratch.unlink()
         if left:
             return True
-    return False
+    return found
 
 
 def _changed(differences: Iterable[Difference], src: Path) -> Mapping[str, frozenset[int]]:
     """Return the lines to look for in each file that holds code."""
     found = {}
     for change in differences:
-        if change.path.endswith((*SOURCES, *HEADERS)):
-            lines = ["", *_read(src, change.path).split("\n")]
-            if wanted := set(change.added) | _around(change.cut, lines):
-                found[change.path] = _printed_at(wanted, lines)
+        if change.path.endswith((*SOURCES, *HEADERS)) and (text := _read(src, change.path)):
+            lines = ["", *text.split("\n")]
+            wanted = set(change.added) | _around(change.cut, lines)
+            found[change.path] = _printed_at(wanted, lines)
     return found
 
 

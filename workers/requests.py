@@ -78,7 +78,8 @@ class BuildRequest:
     """Build one point in one lane.
 
     ``expected`` are symbols that must stand in .config beside those of ``config``: the features
-    that this point has. ``parent_warnings`` are the parent's, for files that are not built again.
+    that this point has. ``parent_warnings`` are the parent's, for files that are not built again;
+    ``parent_kernel`` is the sha256 of its vmlinux, None where it has none.
     """
 
     point: Point
@@ -88,6 +89,7 @@ class BuildRequest:
     toolchain: Toolchain
     expected: tuple[Symbol, ...]
     parent_warnings: tuple[CompilerWarning, ...]
+    parent_kernel: str | None
     series: str
     log: Path
     reuse: bool = True
@@ -99,7 +101,7 @@ class BuildResult:
     """How a build ended, and where its products lie.
 
     ``kernel`` is the key of the folder in the kernel cache (vmlinux, config), ``payload`` the key
-    of the initramfs; ``compiled`` is False when none of the patch's lines went into the kernel. The
+    of the initramfs; ``compiled`` is False when nothing of the patch went into the kernel. The
     toolchain is the one that was found, with the digest of what it says of its versions;
     ``targets`` are what make was asked for.
     """

@@ -52,6 +52,7 @@ def main() -> None:
                 toolchain=toolchain.find(made.cell.toolchain),
                 expected=expected_symbols(features, made.point, config),
                 parent_warnings=(),
+                parent_kernel=None,
                 series=run.title,
                 log=Path(folder) / "log",
                 reuse=False,

@@ -235,6 +235,7 @@ def _make_guests(folder: Path, work: Path, cache: Path) -> None:
         toolchain=toolchain.find("auto"),
         expected=(),
         parent_warnings=(),
+        parent_kernel=None,
         series=series.title,
         log=work / "log",
     )

@@ -105,6 +105,7 @@ class Bench:
     lane: str = "lane"
     points: tuple[Point, ...] = ()
     parent_warnings: tuple[CompilerWarning, ...] = ()
+    parent_kernel: str | None = None
     cancel: Cancel = field(default_factory=Cancel)
 
     def prepare(self) -> None:
@@ -127,16 +128,18 @@ class Bench:
             toolchain=self.toolchain,
             expected=(),
             parent_warnings=self.parent_warnings,
+            parent_kernel=self.parent_kernel,
             series="kprobes: jump optimization in miniature",
             log=self.log(index),
         )
         return replace(request, **changes)
 
     def build(self, index: int, **changes: Any) -> BuildResult:
-        """Build one point in the current lane; its warnings are the next one's parent's."""
+        """Build one point in the current lane; what it came to is the next one's parent's."""
         folder = self.folder / "lanes" / self.lane
         result = build(self.request(index, **changes), self.builder, folder, self.cancel)
         self.parent_warnings = result.warnings
+        self.parent_kernel = result.kernel_sha256
         return result
 
     def log(self, index: int) -> Path:

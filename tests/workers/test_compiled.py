@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,11 @@ from workers import compiled
 from workers.lane import Lane
 from workers.process import Cancel
 from workers.sandbox import Sandbox
+from workers.status import Status
 from workers.trees import Difference
+
+if TYPE_CHECKING:
+    from tests.workers.conftest import Bench
 
 KPROBES_H, OPS_H = "include/linux/kprobes.h", "include/linux/ops.h"
 
@@ -130,7 +135,7 @@ class MiniLane:
         )
         return commands
 
-    def has_any(self, *differences: Difference) -> bool:
+    def has_any(self, *differences: Difference) -> bool | None:
         found = compiled.any_line(differences, self.lane, self.scratch, Cancel())
         assert not self.scratch.exists()
         return found
@@ -217,7 +222,7 @@ def test_a_source_that_another_one_includes(make_lane: Callable[[str], MiniLane]
     mini.write("kernel/sched/rt.c", "int rt;\n#ifdef X\nint never;\n#endif\n")
     mini.built("kernel/sched/build.c", '#include "rt.c"\n', ["kernel/sched/rt.c"])
     assert mini.has_any(Difference("kernel/sched/rt.c", (1,)))
-    assert not mini.has_any(Difference("kernel/sched/rt.c", (3,)))
+    assert mini.has_any(Difference("kernel/sched/rt.c", (3,))) is False
 
 
 def test_assembly_is_preprocessed_too(make_lane: Callable[[str], MiniLane]) -> None:
@@ -225,7 +230,7 @@ def test_assembly_is_preprocessed_too(make_lane: Callable[[str], MiniLane]) -> N
     text = "#ifdef CONFIG_OPTPROBES\n\tnop\n#endif\n.globl x\nx:\tret\n"
     mini.built("arch/x86/kernel/probe.S", text, [])
     assert mini.has_any(Difference("arch/x86/kernel/probe.S", (5,)))
-    assert not mini.has_any(Difference("arch/x86/kernel/probe.S", (2,)))
+    assert mini.has_any(Difference("arch/x86/kernel/probe.S", (2,))) is False
 
 
 @pytest.mark.parametrize(
@@ -234,10 +239,10 @@ def test_assembly_is_preprocessed_too(make_lane: Callable[[str], MiniLane]) -> N
         (),
         (Difference("Documentation/kprobes.txt", (1, 2)),),
         (Difference("kernel/Makefile", (1,)), Difference("arch/x86/Kconfig", (5,))),
-        (Difference("kernel/kprobes.c", ()),),  # a comment went away
         (Difference("kernel/not_in_this_config.c", (1,)),),
         (Difference("include/linux/used_nowhere.h", (1,)),),
         (Difference("tools/lib/x.c", (1,)),),
+        (Difference("kernel/gone.c", ()),),
     ],
 )
 def test_what_is_in_no_object(
@@ -245,7 +250,36 @@ def test_what_is_in_no_object(
 ) -> None:
     mini = make_lane(NEW)
     mini.built("kernel/kprobes.c", SOURCE)
-    assert not mini.has_any(*differences)
+    mini.built("kernel/gone.c", "int gone;\n")
+    (mini.lane.src / "kernel/gone.c").unlink()  # its object stays in the output
+    assert mini.has_any(*differences) is None
+
+
+def test_where_a_comment_went_away(make_lane: Callable[[str], MiniLane]) -> None:
+    mini = make_lane(NEW)
+    mini.built("kernel/kprobes.c", SOURCE)
+    assert mini.has_any(Difference("kernel/kprobes.c", ())) is False
+
+
+def test_what_no_object_holds_is_told_by_the_kernel(bench: Bench) -> None:
+    makefile = "kernel/Makefile"
+    patches: dict[str, dict[str, str | None]] = {
+        "Add a source": {"kernel/more.c": "int more = 1;\n"},
+        "Build it": {makefile: "obj-y += kernel/more.o\n"},
+        "Explain why": {makefile: "# There is never enough.\nobj-y += kernel/more.o\n"},
+        "Take it away": {makefile: None, "kernel/more.c": None},
+    }
+    for subject, files in patches.items():
+        bench.kernel.commit(subject, files)
+    results = {subject: bench.build(index) for index, subject in enumerate(["base", *patches])}
+    assert {result.status for result in results.values()} == {Status.PASS}
+    assert {subject: result.compiled for subject, result in results.items()} == {
+        "base": True,
+        "Add a source": False,
+        "Build it": True,
+        "Explain why": False,
+        "Take it away": True,
+    }
 
 
 def test_one_line_of_many_files_is_enough(make_lane: Callable[[str], MiniLane]) -> None:
@@ -269,7 +303,7 @@ def test_without_a_sandbox_the_paths_are_the_hosts(
     mini.lane = Lane(link, Sandbox(enabled=False), None, 1)
     commands.write_text(commands.read_text().replace("/src/", f"{tmp_path}/lane/src/"))
     assert mini.has_any(Difference("kernel/kprobes.c", (16,)))
-    assert not mini.has_any(Difference("kernel/kprobes.c", (4,)))
+    assert mini.has_any(Difference("kernel/kprobes.c", (4,))) is False
     assert mini.has_any(Difference(KPROBES_H, (2,)))
 
 
@@ -302,8 +336,8 @@ def test_a_hostile_command_file_says_nothing(
     commands = mini.built("kernel/kprobes.c", SOURCE)
     commands.unlink()
     make(commands)
-    assert not mini.has_any(Difference("kernel/kprobes.c", (16,)))
-    assert not mini.has_any(Difference(KPROBES_H, (2,)))
+    assert mini.has_any(Difference("kernel/kprobes.c", (16,))) is None
+    assert mini.has_any(Difference(KPROBES_H, (2,))) is None
     assert not (mini.lane.out / "ran").exists()
 
 
@@ -317,6 +351,6 @@ def test_a_hostile_command_runs_where_the_build_ran(
     program.write_text(f"#!/bin/sh\necho ran > /out/ran\necho ran > {outside}\n")
     program.chmod(0o755)
     commands.write_text("savedcmd_x.o := /out/gcc -c x.c\n")
-    assert not mini.has_any(Difference("kernel/kprobes.c", (16,)))
+    assert mini.has_any(Difference("kernel/kprobes.c", (16,))) is False
     assert (mini.lane.out / "ran").exists()
     assert not outside.exists()
