@@ -25,7 +25,6 @@ from farm.records import Run
 from farm.schedule import ENDED, QUEUED
 from farm.settings import Settings
 from farm.verdicts.regressions import Regression
-from workers.build import ccache_name
 from workers.cache import FILLING, REMOVED, Cache, locked, sweep
 from workers.lane import remove
 from workers.trees import MAKING, WORK_TREES
@@ -209,7 +208,8 @@ def _pins(
         why = f"run {row.id} is not finished"
         pins.pin(Kind.RUN, row.id, why)
         pins.pin(Kind.LANE, row.id, why)
-        pins.pin(Kind.COMPILED, ccache_name(row.title), why)
+        for point in row.points:
+            pins.pin(Kind.COMPILED, point.chain, why)
         for build in row.builds:
             if build.result is not None:
                 result = BUILD.validate_python(build.result)

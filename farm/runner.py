@@ -35,7 +35,7 @@ from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
-from workers.requests import BuildRequest, BuildResult, Goal
+from workers.requests import BuildRequest, BuildResult, Goal, ancestors_of
 
 
 class RetryJob(InfrastructureError):
@@ -148,21 +148,18 @@ class Worker:
     def build_request(self, request: Request, run: Run, build: Build, log: Path) -> BuildRequest:
         """Return what is asked of the build stage for one build of a run."""
         point = run.points[build.point]
-        parent = None if point.made_from is None else run.points[point.made_from]
         lane = (one for one in run.builds if one.cell == build.cell)
         before = next((one.result for one in lane if one.point == point.made_from), None)
         config, goal = self._flavour(build.cell, run)
         features = features_of(build.cell, self.host.flavours, request.features)
         return BuildRequest(
             point=point,
-            parent=parent,
-            base=run.points[0],
+            ancestors=ancestors_of(point, run.points),
             config=config,
             toolchain=toolchain.find(build.cell.toolchain),
             expected=expected_symbols(features, build.point, config),
             parent_warnings=before.warnings if before is not None else (),
             parent_kernel=before.kernel_sha256 if before is not None else None,
-            series=run.title,
             log=log,
             reuse=request.reuse,
             goal=goal,

@@ -57,7 +57,12 @@ RESULT = TypeAdapter(BuildResult)
 
 @dataclass(frozen=True)
 class Builder:
-    """What all builds on a host share. ``folder`` of a lane belongs to one run."""
+    """What all builds on a host share.
+
+    ``ccaches`` has a compiler cache for each point by its chain, which builds of that point alone
+    write to, and those of points made from it read: a Makefile can write what it likes, but what a
+    kernel is made of then comes from trees that its key names.
+    """
 
     store: TreeStore
     sandbox: Sandbox
@@ -124,16 +129,13 @@ def _cached(key: str, builder: Builder) -> BuildResult | None:
 
 
 def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
-    ccache = None
-    if request.reuse and shutil.which("ccache") is not None:
-        # Objects of one series are never served to another: a Makefile can write what it likes.
-        ccache = builder.ccaches / ccache_name(request.series)
-    return Lane(folder, builder.sandbox, ccache, builder.jobs)
-
-
-def ccache_name(series: str) -> str:
-    """Return the folder name of the compiler cache of a series, by its title."""
-    return hashlib.sha256(series.encode()).hexdigest()[:16]
+    caches = tuple[Path, ...]()
+    # The base is begun with its own kept output. In the open a build could write to every cache.
+    if request.reuse and request.ancestors and builder.sandbox.enabled and shutil.which("ccache"):
+        line = (request.point, *reversed(request.ancestors))
+        own, *others = (builder.ccaches / point.chain for point in line if point.chain)
+        caches = (own, *filter(Path.is_dir, others))
+    return Lane(folder, builder.sandbox, caches, builder.jobs)
 
 
 def _build(

@@ -26,6 +26,9 @@ from workers.trees import TreeStore
 
 SRC, OUT, PAYLOAD, GIVEN, CCACHE = "/src", "/out", "/payload", "/given", "/ccache"
 
+CCACHE_PROGRAMS = "/usr/lib/ccache"
+"""Where Debian's ccache has its compilers."""
+
 REPRODUCIBLE: Mapping[str, str] = {
     "KBUILD_BUILD_TIMESTAMP": "2020-01-01",
     "KBUILD_BUILD_USER": "farm",
@@ -69,13 +72,14 @@ class Lane:
 
     A build writes what it likes into ``out`` and ``payload``, links to anywhere included: nothing
     outside the sandbox writes there or follows a link. What a build is given lies in ``given``.
-    ``ccache`` is the folder of a compiler cache of this series' own, or None to go without.
+    ``ccaches`` are folders of compiler caches, of which the first is written to and all are read;
+    none to go without.
     ``stopwatch`` is the job's that works in the lane.
     """
 
     folder: Path
     sandbox: Sandbox
-    ccache: Path | None
+    ccaches: tuple[Path, ...]
     jobs: int
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -188,13 +192,9 @@ class Lane:
         mounts = [Mount(self.src, SRC), Mount(self.out, OUT, writable=True)]
         mounts += [Mount(self.payload, PAYLOAD, writable=True), Mount(self.given, GIVEN)]
         environment = dict(REPRODUCIBLE)
-        if self.ccache is not None:
-            self.ccache.mkdir(parents=True, exist_ok=True)
-            os.utime(self.ccache)
-            mounts.append(Mount(self.ccache, CCACHE, writable=True))
-            environment |= {"CCACHE_DIR": CCACHE, "PATH": f"/usr/lib/ccache:{ENVIRONMENT['PATH']}"}
-            # By the compiler's own list of headers: a miss then costs no preprocessing of its own.
-            environment["CCACHE_DEPEND"] = "1"
+        if self.ccaches:
+            mounts += self._ccache_mounts()
+            environment |= self._ccache_settings()
         command = self.sandbox.wrap(argv, mounts, folder=folder, environment=environment)
         with log.open("ab") as said:
             before = said.tell()
@@ -215,6 +215,30 @@ class Lane:
             if os.statvfs(self.out).f_flag & os.ST_RDONLY:
                 raise InfrastructureError(f"{self.out} lies on a disk that is read-only")
         return status
+
+    def _ccache_mounts(self) -> list[Mount]:
+        self.ccaches[0].mkdir(parents=True, exist_ok=True)
+        for folder in self.ccaches:
+            os.utime(folder)
+        return [
+            Mount(folder, f"{CCACHE}/{number}", writable=number == 0)
+            for number, folder in enumerate(self.ccaches)
+        ]
+
+    def _ccache_settings(self) -> dict[str, str]:
+        """Return what ccache is told by its environment.
+
+        Its own depend mode would be faster, and gives a stale object where a file comes in by
+        ``.incbin``, which no list of headers names.
+        """
+        read_only = (f"file:{CCACHE}/{number}|read-only" for number in range(1, len(self.ccaches)))
+        return {
+            "PATH": f"{CCACHE_PROGRAMS}:{ENVIRONMENT['PATH']}",
+            "CCACHE_DIR": f"{ENVIRONMENT['TMPDIR']}/ccache",
+            "CCACHE_REMOTE_ONLY": "1",
+            "CCACHE_REMOTE_STORAGE": " ".join((f"file:{CCACHE}/0", *read_only)),
+            "CCACHE_NOSTATS": "1",
+        }
 
 
 def _note(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +44,15 @@ class Point:
         return self.index - 1 if self.parent is None else self.parent
 
 
+def ancestors_of(point: Point, points: Sequence[Point]) -> tuple[Point, ...]:
+    """Return the points that a point of a series was made from, the base first."""
+    found = list[Point]()
+    while point.made_from is not None:
+        point = points[point.made_from]
+        found.append(point)
+    return tuple(reversed(found))
+
+
 class Scope(StrEnum):
     """How much of a kernel is built."""
 
@@ -77,23 +87,32 @@ class Goal:
 class BuildRequest:
     """Build one point in one lane.
 
-    ``expected`` are symbols that must stand in .config beside those of ``config``: the features
-    that this point has. ``parent_warnings`` are the parent's, for files that are not built again;
-    ``parent_kernel`` is the sha256 of its vmlinux, None where it has none.
+    ``ancestors`` are the points that this one was made from, the base first. ``expected`` are
+    symbols that must stand in .config beside those of ``config``: the features that this point has.
+    ``parent_warnings`` are the parent's, for files that are not built again; ``parent_kernel`` is
+    the sha256 of its vmlinux, None where it has none.
     """
 
     point: Point
-    parent: Point | None
-    base: Point
+    ancestors: tuple[Point, ...]
     config: Config
     toolchain: Toolchain
     expected: tuple[Symbol, ...]
     parent_warnings: tuple[CompilerWarning, ...]
     parent_kernel: str | None
-    series: str
     log: Path
     reuse: bool = True
     goal: Goal = Goal()
+
+    @property
+    def base(self) -> Point:
+        """The series' base; the point itself where it is that."""
+        return self.ancestors[0] if self.ancestors else self.point
+
+    @property
+    def parent(self) -> Point | None:
+        """The point that the patch was applied to; None for the base."""
+        return self.ancestors[-1] if self.ancestors else None
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,12 @@ def main() -> None:
             builder = Builder(store, Sandbox(), *caches, Path(folder) / "ccache", host_jobs())
             request = BuildRequest(
                 point=run.points[made.point],
-                parent=None,
-                base=run.points[0],
+                ancestors=run.points[: min(made.point, 1)],
                 config=config,
                 toolchain=toolchain.find(made.cell.toolchain),
                 expected=expected_symbols(features, made.point, config),
                 parent_warnings=(),
                 parent_kernel=None,
-                series=run.title,
                 log=Path(folder) / "log",
                 reuse=False,
             )

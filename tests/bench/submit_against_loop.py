@@ -97,7 +97,7 @@ def submit_from_base(
     request, _ = farm.plan(found, None, Flags(scenarios=scenarios, reuse=False), "quick", LAB)
     (cell,) = request.cells
     run = farm.submit(found, request)
-    lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), None, host_jobs())
+    lane = Lane(farm.settings.runs / run / "lanes" / cell.name, Sandbox(), (), host_jobs())
     adopt(lane, base.kept, base.commit, TreeStore(farm.settings.cache / "trees.git"))
     farm.close()
     return _farm(home, "resume", run, "--json")

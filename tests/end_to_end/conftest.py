@@ -229,14 +229,12 @@ def _make_guests(folder: Path, work: Path, cache: Path) -> None:
     base = prepare(PrepareRequest(series, None, "guests"), store, cache / "downloads", Cancel())
     request = BuildRequest(
         point=base.points[0],
-        parent=None,
-        base=base.points[0],
+        ancestors=(),
         config=kconfig.load(ROOT / "configs" / "kernel", CONFIG, ARCH),
         toolchain=toolchain.find("auto"),
         expected=(),
         parent_warnings=(),
         parent_kernel=None,
-        series=series.title,
         log=work / "log",
     )
     result = build.build(request, builder, work / "lane", Cancel())
@@ -247,7 +245,7 @@ def _make_guests(folder: Path, work: Path, cache: Path) -> None:
 def _collect(
     folder: Path, builder: Builder, request: BuildRequest, result: BuildResult, work: Path
 ) -> None:
-    lane = Lane(work / "lane", builder.sandbox, None, builder.jobs)
+    lane = Lane(work / "lane", builder.sandbox, (), builder.jobs)
     library = builder.store.subtree(request.base.commit or "", guest.NOLIBC)
     kernel = builder.kernels.find(result.kernel or "")
     assert kernel is not None

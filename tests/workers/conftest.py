@@ -122,14 +122,12 @@ class Bench:
             self.prepare()
         request = BuildRequest(
             point=self.points[index],
-            parent=self.points[index - 1] if index else None,
-            base=self.points[0],
+            ancestors=self.points[:index],
             config=self.config,
             toolchain=self.toolchain,
             expected=(),
             parent_warnings=self.parent_warnings,
             parent_kernel=self.parent_kernel,
-            series="kprobes: jump optimization in miniature",
             log=self.log(index),
         )
         return replace(request, **changes)

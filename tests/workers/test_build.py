@@ -298,7 +298,7 @@ def test_the_second_time_nothing_is_built(bench: Bench) -> None:
     first = bench.build(1)
     bench.log(1).unlink()
     bench.lane = "another"
-    again = bench.build(1, series="another series with the same trees")
+    again = bench.build(1)
     assert [step.name for step in first.steps][:3] == ["lay out", "configure", "make vmlinux"]
     assert again == replace(first, cached=True, seconds=again.seconds, steps=())
     assert not bench.log(1).exists()
@@ -364,7 +364,7 @@ def test_a_key_names_all_that_a_kernel_depends_on(
     ]
     keys = [stage.kernel_key(other, sandbox) for other in others]
     keys.append(stage.kernel_key(request, Sandbox(enabled=False)))
-    renamed = replace(request, series="x", log=Path("x"), config=replace(request.config, name="x"))
+    renamed = replace(request, log=Path("x"), config=replace(request.config, name="x"))
     assert stage.kernel_key(renamed, sandbox) == key
     monkeypatch.setattr(payload, "ours", lambda: "another stress module")
     keys.append(stage.kernel_key(request, sandbox))
@@ -472,7 +472,7 @@ def test_a_lane_that_was_cut_off_begins_with_the_bases_output_again(bench: Bench
     assert "init/main.o" in bench.compiled(2)  # its header changed
     bench.build(3)
     (bench.out.parent / "building").touch()
-    bench.build(1, series="x", expected=ANOTHER_KEY)
+    bench.build(1, expected=ANOTHER_KEY)
     assert bench.compiled(1) == ["kernel/kprobes.o"]
 
 
@@ -561,19 +561,6 @@ def test_a_build_cannot_change_its_sources_or_what_it_is_given(bench: Bench) -> 
     assert bench.build(1).status is Status.PASS
     assert not (bench.out.parent / "src" / "new").exists()
     assert "KPROBES" in (bench.out.parent / "given" / "wanted.config").read_text()
-
-
-def test_a_series_cannot_reach_anothers_compiler_cache(bench: Bench) -> None:
-    if not process.shutil.which("ccache"):
-        pytest.skip("there is no ccache")
-    in_the_makefile(bench, "@ls /ccache; touch /ccache/$$(basename $(CURDIR))")
-    bench.build(1, series="one")
-    bench.lane = "another"
-    bench.build(1, series="two", expected=ANOTHER_KEY)
-    caches = list(bench.builder.ccaches.iterdir())
-    assert len(caches) == 2
-    assert all((cache / "src").exists() for cache in caches)
-    assert "src\n" not in bench.log(1).read_text()
 
 
 # our own code

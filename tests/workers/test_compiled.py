@@ -100,7 +100,7 @@ class MiniLane:
     """A lane with sources in it and the command files of their objects, as a build leaves them."""
 
     def __init__(self, folder: Path, sandbox: Sandbox, form: str) -> None:
-        self.lane = Lane(folder, sandbox, None, 1)
+        self.lane = Lane(folder, sandbox, (), 1)
         self.form = form
         self.scratch = folder / "scratch.i"
         for path in (self.lane.src, self.lane.out, self.lane.payload, self.lane.given):
@@ -300,7 +300,7 @@ def test_without_a_sandbox_the_paths_are_the_hosts(
     commands = mini.built("kernel/kprobes.c", SOURCE)
     link = tmp_path / "link"
     link.symlink_to(mini.lane.folder)  # make writes down where a folder really is
-    mini.lane = Lane(link, Sandbox(enabled=False), None, 1)
+    mini.lane = Lane(link, Sandbox(enabled=False), (), 1)
     commands.write_text(commands.read_text().replace("/src/", f"{tmp_path}/lane/src/"))
     assert mini.has_any(Difference("kernel/kprobes.c", (16,)))
     assert mini.has_any(Difference("kernel/kprobes.c", (4,))) is False

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lane(tmp_path: Path, sandbox: Sandbox) -> Lane:
-    return Lane(tmp_path / "lanes" / "cell", sandbox, None, 2)
+    return Lane(tmp_path / "lanes" / "cell", sandbox, (), 2)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_what_was_cut_off_is_wiped(
 
     with pytest.raises(type(trouble)):
         cut_off()
-    again = Lane(lane.folder, lane.sandbox, None, 2)  # in another process, perhaps
+    again = Lane(lane.folder, lane.sandbox, (), 2)  # in another process, perhaps
     assert again.commit is None
     again.bring_to(commits[next_commit], store)
     assert list(lane.out.iterdir()) == []
@@ -222,16 +222,23 @@ def test_a_log_grows(run: Run) -> None:
     assert run("pwd >&2", folder="/payload") == (0, "one\n/payload\n")
 
 
-def test_the_compilers_cache_is_the_series_own(
+def test_of_compiler_caches_the_first_alone_is_written_to(
     run: Run, lane: Lane, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     assert "CCACHE" not in run("env")[1]
-    cached = Lane(lane.folder, sandbox, tmp_path / "ccaches" / "series", 2)
+    own, other = tmp_path / "ccaches" / "own", tmp_path / "ccaches" / "other"
+    other.mkdir(parents=True)
+    cached = Lane(lane.folder, sandbox, (own, other), 2)
     log = tmp_path / "cached"
-    script = "echo $CCACHE_DIR $PATH; echo x > /ccache/object"
+    script = (
+        "echo $CCACHE_REMOTE_STORAGE; echo $PATH; for at in 0 1; do echo x >/ccache/$at/new; done"
+    )
     cached.run(["sh", "-c", script], log, Cancel(), Limits())
-    assert log.read_text().startswith("/ccache /usr/lib/ccache:/usr/local/bin:")
-    assert (tmp_path / "ccaches" / "series" / "object").exists()
+    storage, path, *_ = log.read_text().splitlines()
+    assert storage == "file:/ccache/0 file:/ccache/1|read-only"
+    assert path.startswith("/usr/lib/ccache:/usr/local/bin:")
+    assert (own / "new").exists()
+    assert list(other.iterdir()) == []
 
 
 def test_make_is_called_as_a_kernel_wants_it(lane: Lane, run: Run, tmp_path: Path) -> None:

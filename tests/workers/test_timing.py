@@ -41,7 +41,7 @@ def test_a_step_counts_programs_that_were_waited_for() -> None:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_step_counts_what_runs_in_a_sandbox_once(enabled: bool, tmp_path: Path) -> None:
-    lane = Lane(tmp_path, Sandbox(enabled), None, 1)
+    lane = Lane(tmp_path, Sandbox(enabled), (), 1)
     for folder in (lane.src, lane.out, lane.payload, lane.given):
         folder.mkdir()
     log = tmp_path / "log"
