@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from farm import runner
-from farm.db.models import BuildRow, RunRow
+from farm.db.models import BuildRow, PointRow, RunRow
 from farm.planner import Flags
 from farm.settings import Settings, load, shown, size
 from kernel_series import manifest
@@ -116,7 +116,14 @@ def test_an_unfinished_run_keeps_what_it_uses(farm: Any, series: Any, settings: 
                 result=old.result, log="",
             )
         )  # fmt: skip
+        session.add(
+            PointRow(
+                run_id=run, index=0, subject="base", author="", commit="0", tree="0", chain="mine",
+            )
+        )  # fmt: skip
     app.close()
+    for chain in ("mine", "nobodys"):
+        (settings.cache / "ccache" / chain).mkdir(parents=True)
     (settings.runs / run / "lanes" / "x").mkdir(parents=True)
     (settings.runs / done["run"] / "lanes" / "x").mkdir(parents=True)
     outputs = Cache(settings.cache / "outputs")
@@ -127,6 +134,8 @@ def test_an_unfinished_run_keeps_what_it_uses(farm: Any, series: Any, settings: 
     assert names(found["kept"], "payload") == {done["points"][0]["builds"][0]["payload"]}
     assert names(found["kept"], "run") == names(found["kept"], "lane") == {run}
     assert names(found["kept"], "output folder") == {output.name}
+    assert names(found["kept"], "compiler cache") == {"mine"}
+    assert names(found["removed"], "compiler cache") >= {"nobodys"}
     assert {item["keep"] for item in found["kept"] if item["kind"] == "run"} == {
         f"run {run} is not finished"
     }
