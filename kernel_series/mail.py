@@ -48,13 +48,13 @@ _PATCH_TYPES = ("text/plain", "text/x-patch", "text/x-diff", "application/x-patc
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail, taken apart. Its subject says `number` of `total` and `version`, or nothing.
+    """One mail, taken apart. Its subject says `number` of `total` and `version`, or nothing: None.
 
     `diff` is None if there is none in it. `message_id` may be empty.
     """
 
     subject: str
-    version: int
+    version: int | None
     number: int | None
     total: int | None
     reply: bool
@@ -68,6 +68,11 @@ class Mail:
     def title(self) -> str:
         """How to name this mail to a person."""
         return quoted(self.subject) + (f" <{self.message_id}>" if self.message_id else "")
+
+    @property
+    def version_meant(self) -> int:
+        """The version of the series it belongs to; [PATCH k/M] without vN is the first."""
+        return self.version or 1
 
     def patch(self, origin: str) -> Patch:
         """This mail as a patch. Raises PatchUnreadable."""
@@ -147,7 +152,7 @@ def read_plain(data: bytes, name: str) -> Mail:
     first = described[1] if described else message.partition("\n")[0] or name
     return Mail(
         subject=_opening(_one_line(first))[0] or name,
-        version=1,
+        version=None,
         number=None,
         total=None,
         reply=False,
@@ -290,9 +295,9 @@ def _opening(subject: str) -> tuple[str, list[str], bool]:
     return subject[at:].strip()[:LONGEST_SUBJECT], brackets, reply
 
 
-def _tag(brackets: list[str]) -> tuple[int, int | None, int | None]:
+def _tag(brackets: list[str]) -> tuple[int | None, int | None, int | None]:
     """(version, number, total) from what stands in [PATCH v8 3/9]."""
-    version, number, total = 1, None, None
+    version = number = total = None
     for bracket in brackets:
         if match := _NUMBER.search(bracket):
             number, total = int(match[1]), int(match[2])

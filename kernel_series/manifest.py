@@ -89,11 +89,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A series.yml that was read and found in order."""
+    """A series.yml that was read and found in order.
+
+    `stated_version` is None where the file says none: then the patches' own one is taken.
+    """
 
     path: Path
     title: str
-    version: int
+    stated_version: int | None
     message_id: str | None
     base: Base
     patches: Patches
@@ -102,6 +105,11 @@ class Manifest:
     scenarios: tuple[str, ...] = ("smoke",)
     adjust: tuple[Path, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def version(self) -> int:
+        """The version to show; a series that says none is its first."""
+        return self.stated_version or 1
 
     def where(self, key: str) -> str:
         """`file:line:column` of a key like `matrix.config[1]`, or of the nearest one around it."""
@@ -131,7 +139,7 @@ def load(path: Path, *, confined: bool = False) -> Manifest:
     return Manifest(
         path=path,
         title=series["title"].line_of_text(),
-        version=series["version"].number(1) if "version" in series else 1,
+        stated_version=series["version"].number(1) if "version" in series else None,
         message_id=_message_id(series["message-id"]) if "message-id" in series else None,
         base=_base(keys["base"], paths),
         patches=_patches(keys["patches"], paths),

@@ -31,7 +31,7 @@ def read_series(
         place=place,
         run=run,
         path=manifest.patches.path,
-        version=manifest.version,
+        version=manifest.stated_version,
         tree=tree,
         repository=repository or (manifest.base.path if manifest.base.kind == "git" else None),
         confined=confined,

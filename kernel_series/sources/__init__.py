@@ -29,16 +29,16 @@ class Request:
 
     `value` is what the manifest says behind the source's name, `path` the same as a checked path
     where it is one, `place` how to name it in a message. `version` is the version of the series
-    that is wanted. `tree` is the untouched base tree and `repository` a git repository that holds
-    it, where the caller has one. With `confined` no file outside the folder that `path` lies in
-    may be read.
+    that is wanted, None if the manifest leaves it to the patches. `tree` is the untouched base tree
+    and `repository` a git repository that holds it, where the caller has one. With `confined` no
+    file outside the folder that `path` lies in may be read.
     """
 
     value: str
     place: str
     run: Run
     path: Path | None = None
-    version: int = 1
+    version: int | None = None
     tree: Tree | None = None
     repository: Path | None = None
     confined: bool = False

@@ -6,6 +6,7 @@ the numbers must agree with that, so that a file left out or of another version 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from kernel_series.content import Content, Patch
@@ -60,6 +61,7 @@ def _numbered(folder: Path, request: Request) -> tuple[Patch, ...]:
         mail = _mail(path, name, f"{request.place}: {name}")
         if mail.number != 0:  # the cover letter
             mails[name] = mail
+    _check_versions(mails, request)
     if any(mail.number is not None for mail in mails.values()):
         ordered = in_order(list(mails.values()), (), request.place)
         for (name, mail), wanted in zip(mails.items(), ordered, strict=True):
@@ -70,6 +72,19 @@ def _numbered(folder: Path, request: Request) -> tuple[Patch, ...]:
                     "rename the files, or list them in a `series` file",
                 )
     return tuple(mail.patch(f"{request.place}: {name}") for name, mail in mails.items())
+
+
+def _check_versions(mails: Mapping[str, Mail], request: Request) -> None:
+    """What names a version names the one that is wanted, or all the same if none is."""
+    named = {name: mail.version for name, mail in mails.items() if mail.version is not None}
+    wanted = request.version or next(iter(named.values()), None)
+    for name, version in named.items():
+        if version != wanted:
+            raise SeriesError(
+                request.place,
+                f"{quoted(name)} is of version {version}, wanted {wanted}",
+                "keep one version in the folder, the one that `series: {version: N}` says",
+            )
 
 
 def _mail(path: Path, name: str, place: str) -> Mail:

@@ -3,7 +3,7 @@
 
 The order is that of [PATCH vN k/M]. A cover letter is no patch, nor is a reply. What cannot be put
 in order without guessing is refused and named: a number that is missing, one that comes twice, two
-versions of the series in one box.
+versions of the series in one box and no word on which is wanted.
 """
 
 from collections.abc import Iterable
@@ -48,16 +48,22 @@ def read(request: Request) -> Content:
 
 
 def _of_one_version(mails: list[Mail], request: Request) -> list[Mail]:
-    versions = sorted({mail.version for mail in mails})
-    if len(versions) > 1 and request.version not in versions:
-        numbers = ", ".join(f"v{version}" for version in versions)
+    versions = sorted({mail.version_meant for mail in mails})
+    numbers = ", ".join(f"v{version}" for version in versions)
+    wanted = request.version
+    if wanted is None and len(versions) > 1:
         raise SeriesError(
             request.place,
             f"holds several versions of the series: {numbers}",
             "say which with `series: {version: N}`",
         )
-    wanted = versions[0] if len(versions) == 1 else request.version
-    return [mail for mail in mails if mail.version == wanted]
+    if wanted is not None and versions and wanted not in versions:
+        raise SeriesError(
+            request.place,
+            f"holds no patch of version {wanted}, which the manifest asks for, but {numbers}",
+            "name another box, or another `series: {version: N}`",
+        )
+    return [mail for mail in mails if wanted is None or mail.version_meant == wanted]
 
 
 def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> list[Mail]:
@@ -93,7 +99,7 @@ def in_order(mails: list[Mail], without_diff: Iterable[Mail], place: str) -> lis
     missing = [number for number in range(1, total + 1) if number not in by_number]
     if missing:
         for mail in without_diff:
-            if mail.number in missing and mail.version == mails[0].version:
+            if mail.number in missing and mail.version_meant == mails[0].version_meant:
                 raise PatchUnreadable(
                     place, f"no diff in {mail.title}, which is number {mail.number}/{total}"
                 )

@@ -100,9 +100,22 @@ class TestMbox:
         files = {"b": box(*older, *PATCHES)}
         assert subjects(read("mbox", files, "b", version=2)) == THREE
         assert subjects(read("mbox", files, "b", version=1)) == ["old 1", "old 2", "old 3"]
-        assert refusal(read, "mbox", files, "b", version=3) == (
+
+    def test_versions_are_not_guessed(self, read: Read) -> None:
+        first = [one.replace("v2 ", "").replace("change", "old") for one in PATCHES]
+        assert refusal(read, "mbox", {"b": box(*first, *PATCHES)}, "b") == (
             "mbox: holds several versions of the series: v1, v2; "
             "say which with `series: {version: N}`"
+        )
+        for mails, wanted, there in [(PATCHES, 3, "v2"), (first, 2, "v1"),
+                                     ([*first, *PATCHES], 3, "v1, v2")]:  # fmt: skip
+            assert refusal(read, "mbox", {"b": box(*mails)}, "b", version=wanted) == (
+                f"mbox: holds no patch of version {wanted}, which the manifest asks for, but "
+                f"{there}; name another box, or another `series: {{version: N}}`"
+            )
+        assert subjects(read("mbox", {"b": box(*first)}, "b", version=1))[0] == "old 1"
+        assert refusal(read, "mbox", {"b": box(COVER)}, "b", version=2) == (
+            "mbox: there is no patch in it"
         )
 
     @pytest.mark.parametrize(
@@ -156,6 +169,21 @@ class TestDirectory:
         files = {**self.FILES, "p/series": series, "p/sub/plain.patch": plain}
         content = read("directory", files, "p")
         assert subjects(content) == ["change 3", "Just text."]
+
+    def test_the_version_is_the_one_that_is_wanted(self, read: Read) -> None:
+        assert subjects(read("directory", self.FILES, "p", version=2)) == THREE
+        hint = "; keep one version in the folder, the one that `series: {version: N}` says"
+        assert refusal(read, "directory", self.FILES, "p", version=3) == (
+            'directory: "0001-a.patch" is of version 2, wanted 3' + hint
+        )
+        mixed = {**self.FILES, "p/0002-b.patch": PATCHES[1].replace("v2", "v3")}
+        assert refusal(read, "directory", mixed, "p") == (
+            'directory: "0002-b.patch" is of version 3, wanted 2' + hint
+        )
+
+    def test_files_that_name_no_version_are_of_any(self, read: Read) -> None:
+        files = {name: text.replace("PATCH v2", "PATCH") for name, text in self.FILES.items()}
+        assert subjects(read("directory", files, "p", version=3)) == THREE
 
     def test_files_without_numbers_go_by_name(self, read: Read) -> None:
         files = {"p/b.patch": diff(2), "p/a.diff": diff(1)}
