@@ -5,19 +5,37 @@ Without a `series` file the *.patch files are taken by name, and where their sub
 the numbers must agree with that, so that a file left out or of another version shows.
 """
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_series.content import Content, Patch
 from kernel_series.errors import SeriesError, quoted
 from kernel_series.files import MIB, read_file, resolve
-from kernel_series.mail import LARGEST_MAIL, Mail, looks_like_mail, read_mail, read_plain
-from kernel_series.sources import Request
+from kernel_series.mail import (
+    LARGEST_MAIL,
+    Mail,
+    looks_like_mail,
+    read_mail,
+    read_plain,
+    split_mbox,
+)
+from kernel_series.sources import LARGEST_SERIES, MOST_PATCHES, Request
 from kernel_series.sources.mbox import in_order
 from kernel_series.tree import Change
 
 NAMES_A_PATH = True
+
+
+@dataclass(frozen=True)
+class _File:
+    """A patch file: its name in the folder, where it is, and how to name it in a message."""
+
+    name: str
+    path: Path
+    place: str
 
 
 def read(request: Request) -> Content:
@@ -25,14 +43,21 @@ def read(request: Request) -> Content:
     assert request.path is not None
     if not request.path.is_dir():
         raise SeriesError(request.place, f"{quoted(request.value)} is not a folder")
-    series = request.path / "series"
-    patches = _quilt(series, request) if series.exists() else _numbered(request.path, request)
+    # A link counts wherever it leads, so that nobody learns from us what there is.
+    quilt = os.path.lexists(request.path / "series")
+    patches = (_quilt if quilt else _numbered)(request.path, request)
     return Content(Change(), patches)
 
 
-def _quilt(series: Path, request: Request) -> tuple[Patch, ...]:
-    place = f"{request.place}: series"
-    patches = []
+def _quilt(folder: Path, request: Request) -> tuple[Patch, ...]:
+    series = resolve(folder, "series", request.place, confined=request.confined)
+    files = _listed(folder, series, f"{request.place}: series")
+    return tuple(mail.patch(f"{request.place}: {name}") for name, mail in _mails(files, request))
+
+
+def _listed(folder: Path, series: Path, place: str) -> Iterator[_File]:
+    """The files that a `series` file names, in its order."""
+    seen: dict[Path, int] = {}
     for number, line in enumerate(_text(series, place).split("\n"), 1):
         words = re.sub(r"(^|\s)#.*", "", line).split()
         if not words:
@@ -43,9 +68,11 @@ def _quilt(series: Path, request: Request) -> tuple[Patch, ...]:
             raise SeriesError(
                 at, f"option {quoted(' '.join(options))} is not taken", "refresh with -p1"
             )
-        path = resolve(series.parent, name, at, confined=True)
-        patches.append(_mail(path, name, at).patch(f"{request.place}: {name}"))
-    return tuple(patches)
+        path = resolve(folder, name, at, confined=True)
+        if path in seen:
+            raise SeriesError(at, f"{quoted(name)} is listed twice", f"first on line {seen[path]}")
+        seen[path] = number
+        yield _File(name, path, at)
 
 
 def _numbered(folder: Path, request: Request) -> tuple[Patch, ...]:
@@ -55,12 +82,16 @@ def _numbered(folder: Path, request: Request) -> tuple[Patch, ...]:
             request.place,
             f"{quoted(request.value)} holds neither *.patch files nor a `series` file",
         )
-    mails = {}
-    for name in names:
-        path = resolve(folder, name, request.place, confined=request.confined)
-        mail = _mail(path, name, f"{request.place}: {name}")
-        if mail.number != 0:  # the cover letter
-            mails[name] = mail
+    files = (
+        _File(
+            name,
+            resolve(folder, name, request.place, confined=request.confined),
+            f"{request.place}: {name}",
+        )
+        for name in names
+    )
+    # Without the cover letter.
+    mails = {name: mail for name, mail in _mails(files, request) if mail.number != 0}
     _check_versions(mails, request)
     if any(mail.number is not None for mail in mails.values()):
         ordered = in_order(list(mails.values()), (), request.place)
@@ -87,9 +118,30 @@ def _check_versions(mails: Mapping[str, Mail], request: Request) -> None:
             )
 
 
-def _mail(path: Path, name: str, place: str) -> Mail:
-    data = read_file(path, LARGEST_MAIL, place)
-    return read_mail(data, place) if looks_like_mail(data) else read_plain(data, name)
+def _mails(files: Iterable[_File], request: Request) -> Iterator[tuple[str, Mail]]:
+    """What is in the files, by their names; no more is read than a series may have."""
+    size = 0
+    for number, file in enumerate(files):  # from 0: a cover letter is no patch
+        if number > MOST_PATCHES:
+            raise SeriesError(request.place, f"holds more than {MOST_PATCHES} patches")
+        data = read_file(file.path, LARGEST_MAIL, file.place)
+        size += len(data)
+        if size > LARGEST_SERIES:
+            raise SeriesError(
+                request.place, f"the series is larger than {LARGEST_SERIES // MIB} MiB"
+            )
+        yield file.name, _mail(data, file)
+
+
+def _mail(data: bytes, file: _File) -> Mail:
+    if not looks_like_mail(data):
+        return read_plain(data, file.name)
+    count = sum(map(looks_like_mail, split_mbox(data)))
+    if count > 1:
+        raise SeriesError(
+            file.place, f"holds {count} mails, wanted one patch a file", "name it with `mbox:`"
+        )
+    return read_mail(data, file.place)
 
 
 def _text(path: Path, place: str) -> str:

@@ -13,7 +13,7 @@ from kernel_series.errors import PatchUnreadable, SeriesError
 from kernel_series.manifest import load
 from kernel_series.run import Ran, Run
 from kernel_series.series import read_series
-from kernel_series.sources import Request
+from kernel_series.sources import Request, directory
 from kernel_series.tree import Change
 
 Fill = Callable[..., Path]
@@ -215,11 +215,35 @@ class TestDirectory:
             ({"p/series": "/etc/passwd\n"}, 'series:1: "/etc/passwd" lies outside the folder it is '
              "named in; only files below that folder are taken here"),
             ({"p/series": "# nothing\n"}, "directory: there is no patch in it"),
+            ({"p/series": "0001-a.patch\n0003-c.patch\n./0001-a.patch\n"}, "directory: series:3: "
+             '"./0001-a.patch" is listed twice; first on line 1'),
+            ({"p/0001-a.patch": box(PATCHES[0], PATCHES[1])}, "directory: 0001-a.patch: holds 2 "
+             "mails, wanted one patch a file; name it with `mbox:`"),
+            ({"p/series": "all.patch\n", "p/all.patch": box(*PATCHES)}, "directory: series:1: "
+             "holds 3 mails, wanted one patch a file; name it with `mbox:`"),
         ],
     )  # fmt: skip
     def test_refusals(self, read: Read, change: dict[str, str | None], wanted: str) -> None:
         files = {name: text for name, text in {**self.FILES, **change}.items() if text is not None}
         assert refusal(read, "directory", files, "p").endswith(wanted)
+
+    def test_a_mail_that_quotes_an_envelope_is_one_mail(self, read: Read) -> None:
+        quoting = mail("[PATCH]", 1, f"Seen:\n\nFrom a@x at 10:00 on it hung.\n---\n{diff(1)}")
+        assert subjects(read("directory", {"p/a.patch": quoting}, "p")) == ["change 1"]
+
+    @pytest.mark.parametrize("series", [{}, {"p/series": "0001-a.patch\n0002-b.patch\n"}])
+    def test_no_more_is_read_than_a_series_may_have(
+        self, read: Read, monkeypatch: pytest.MonkeyPatch, series: dict[str, str]
+    ) -> None:
+        files = {**self.FILES, "p/0002-b.patch": "x" * 1000, **series}
+        files["p/0003-c.patch"] = "not read: it has no diff"
+        monkeypatch.setattr(directory, "LARGEST_SERIES", 1000)
+        assert refusal(read, "directory", files, "p") == (
+            "directory: the series is larger than 0 MiB"
+        )
+        monkeypatch.undo()
+        monkeypatch.setattr(directory, "MOST_PATCHES", 0)
+        assert refusal(read, "directory", files, "p") == "directory: holds more than 0 patches"
 
     def test_not_a_folder_and_nothing_in_it(self, read: Read) -> None:
         assert refusal(read, "directory", {"p": ""}, "p") == 'directory: "p" is not a folder'
@@ -234,6 +258,15 @@ class TestDirectory:
         assert "lies outside" in refusal(read, "directory", {}, "p", confined=True)
         (tmp_path / "p/series").write_text("0001-a.patch\n")
         assert "lies outside" in refusal(read, "directory", {}, "p")
+
+    @pytest.mark.parametrize("target", ["../names", "../nothing"])
+    def test_a_list_out_of_an_upload(self, read: Read, tmp_path: Path, target: str) -> None:
+        read("directory", {**self.FILES, "names": "0001-a.patch\n"}, "p", confined=True)
+        (tmp_path / "p/series").symlink_to(target)
+        assert refusal(read, "directory", {}, "p", confined=True) == (
+            'directory: "series" lies outside the folder it is named in; '
+            "only files below that folder are taken here"
+        )
 
 
 def git(folder: Path, *arguments: str, stdin: str = "") -> str:
