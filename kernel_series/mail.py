@@ -11,6 +11,7 @@ import email
 import email.errors
 import email.header
 import email.message
+import email.policy
 import email.utils
 import re
 from dataclasses import dataclass
@@ -27,10 +28,7 @@ LONGEST_AUTHOR = 1000
 LONGEST_FIELD = 16 * KIB  # the email package takes quadratic time for some that are longer
 MOST_PARTS = 1000
 
-_FIELD = re.compile(
-    rb"^(?:Subject|From|Date|Message-Id|Content-[A-Za-z-]+):[^\n]*(?:\n[ \t][^\n]*)*",
-    re.MULTILINE | re.IGNORECASE,
-)
+_FIELD = re.compile(r"(?:Subject|From|Date|Message-Id|Content-[A-Za-z-]+):", re.IGNORECASE)
 _ENVELOPE = re.compile(rb"From \S+ .*\d\d?:\d\d")
 _HEADER = re.compile(rb"(?:From |[A-Za-z][A-Za-z0-9-]*:)")
 _SUBJECT = re.compile(rb"^Subject:", re.MULTILINE | re.IGNORECASE)
@@ -110,14 +108,14 @@ def read_mail(data: bytes, place: str) -> Mail:
     if len(data) > LARGEST_MAIL:
         raise PatchUnreadable(place, f"the mail is larger than {LARGEST_MAIL // MIB} MiB")
     data = re.sub(rb"\A(?:From [^\n]*\n)", b"", _unix_lines(data))
-    fields = [len(field[0]) for field in _FIELD.finditer(data)]
-    if max(fields, default=0) > LONGEST_FIELD:
-        raise PatchUnreadable(place, f"has a header of more than {LONGEST_FIELD // KIB} KiB")
     if data.lower().count(b"\ncontent-type:") > MOST_PARTS:
         raise PatchUnreadable(place, f"has more than {MOST_PARTS} parts")
     try:
-        mail = email.message_from_bytes(data)
+        mail = email.message_from_bytes(data, policy=_BoundedHeaders())
         body, charset = _body(mail)
+    except _LongHeader as error:
+        limit = f"more than {LONGEST_FIELD // KIB} KiB"
+        raise PatchUnreadable(place, f"has a header of {limit}") from error
     except RecursionError as error:
         raise PatchUnreadable(place, "is nested too deeply") from error
     except _EMAIL_FAULTS as error:
@@ -162,6 +160,22 @@ def read_plain(data: bytes, name: str) -> Mail:
         message=message,
         diff=diff,
     )
+
+
+class _LongHeader(Exception):
+    """A header that is longer than LONGEST_FIELD."""
+
+
+class _BoundedHeaders(email.policy.Compat32):
+    """Looks at each header as it is parsed, in parts of a mail too, before anything is made of it.
+
+    What only looks like one, in a commit message or a log, is none here.
+    """
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        if _FIELD.match(sourcelines[0]) and sum(map(len, sourcelines)) > LONGEST_FIELD:
+            raise _LongHeader
+        return super().header_source_parse(sourcelines)
 
 
 # --- the body ------------------------------------------------------------------------------------
@@ -241,23 +255,26 @@ def _is_scissors(line: bytes) -> bool:
 
 
 def _in_body_headers(message: str) -> tuple[str, dict[str, str]]:
-    """From:, Subject: and Date: at the top of a body overrule the mail's own headers."""
+    """From:, Subject: and Date: at the top of a body overrule the mail's own headers.
+
+    Of one that goes on and on only the beginning is kept.
+    """
     lines = message.split("\n")
-    found: dict[str, str] = {}
-    last = ""
+    found: dict[str, list[str]] = {}
+    last: list[str] = []
     for index, line in enumerate(lines):
         match = _IN_BODY.match(line)
         if match and match[1].lower() not in found:
-            last = match[1].lower()
-            found[last] = match[2]
+            last = found[match[1].lower()] = [match[2]]
         elif last and line[:1] in (" ", "\t"):
-            found[last] += line
+            last.append(line)
         else:
             lines = lines[index:]
             break
     else:
         lines = []
-    return "\n".join(lines).strip(), {key: _one_line(value) for key, value in found.items()}
+    headers = {key: _one_line("".join(some)[:LONGEST_FIELD]) for key, some in found.items()}
+    return "\n".join(lines).strip(), headers
 
 
 # --- the headers ---------------------------------------------------------------------------------

@@ -268,11 +268,28 @@ class TestHostile:
             (b"content-type: message/rfc822\n\n" * 5000, "has more than 1000 parts"),
             (b"Content-Type: text/plain" + b"; a=b" * 5000, "has a header of more than 16 KiB"),
             (b"From: a\n" + b" b\n" * 9000, "has a header of more than 16 KiB"),
+            (b"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/plain"
+             + b"; a=b" * 5000, "has a header of more than 16 KiB"),
         ],
-    )
+    )  # fmt: skip
     def test_past_all_reason(self, headers: bytes, wanted: str) -> None:
         with pytest.raises(PatchUnreadable, match=wanted):
             read(b"Subject: x\n" + headers)
+
+    def test_a_log_that_follows_a_word_like_a_header(self) -> None:
+        log = "From:\n" + "  a line of the log\n" * 1000
+        got = read(mail(body=f"It hangs.\n\n{log}\nDone.\n{STAT}{DIFF}"))
+        assert got.message == f"It hangs.\n\n{log}\nDone."
+        assert got.diff == DIFF.encode()
+
+    def test_a_header_in_the_body_that_goes_on_and_on(self) -> None:
+        """Putting it together line by line would take hours here."""
+        body = b"From: A B <a@b>\nSubject: word\n" + b" more\n" * 200_000 + b"\nText.\n"
+        encoding = b"Content-Transfer-Encoding: base64\n"
+        for head, text in [(b"", body), (encoding, base64.encodebytes(body))]:
+            got = read(b"Subject: x\n" + head + b"\n" + text)
+            assert (got.author, got.message) == ("A B <a@b>", "Text.")
+            assert got.subject == ("word" + " more" * 100)[:500]
 
     def test_nested_past_all_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mail_module, "MOST_PARTS", 10_000)
