@@ -227,15 +227,9 @@ def _where(spot: _Spot) -> str:
 
 
 def _replace(
-    text: str, areas: Iterable[tuple[int, int]], edit: Replace, path: str, spot: _Spot
+    text: str, areas: tuple[tuple[int, int], ...], edit: Replace, path: str, spot: _Spot
 ) -> str:
-    pieces: list[str] = []
-    done = found = 0
-    for start, end in areas:
-        area = text[start:end]
-        found += area.count(edit.find)
-        pieces += [text[done:start], area.replace(edit.find, edit.replace)]
-        done = end
+    found = _count(text, areas, edit, path, spot)
     if found != edit.count:
         first, newline, _ = edit.find.partition("\n")
         partly = text.count(first) if newline and first.strip() else 0
@@ -246,7 +240,38 @@ def _replace(
             hint,
             found=found,
         )
+    # Before anything is replaced: a short text may be there many times, and a long one come for it.
+    size = len(text.encode("utf-8", "surrogateescape"))
+    if size + found * (len(edit.replace.encode()) - len(edit.find.encode())) > LARGEST_FILE:
+        raise SeriesError(spot.at(path), f"would be larger than {LARGEST_FILE // MIB} MiB")
+    pieces: list[str] = []
+    done = 0
+    for start, end in areas:
+        pieces += [text[done:start], text[start:end].replace(edit.find, edit.replace)]
+        done = end
     return "".join([*pieces, text[done:]])
+
+
+def _count(
+    text: str, areas: Iterable[tuple[int, int]], edit: Replace, path: str, spot: _Spot
+) -> int:
+    """How often the text is there; places that overlap are refused, for which of them is meant?"""
+    found = 0
+    for start, end in areas:
+        behind = start
+        at = text.find(edit.find, start, end)
+        while at >= 0:
+            found += 1
+            if at < behind:
+                raise spot.misfit(
+                    path,
+                    f"{quoted(edit.find)} found at places that overlap{_where(spot)}",
+                    "take in more of the text around it",
+                    found=found,
+                )
+            behind = at + len(edit.find)
+            at = text.find(edit.find, at + 1, end)
+    return found
 
 
 def _cut(text: str, areas: Iterable[tuple[int, int]], edit: Cut, path: str, spot: _Spot) -> str:

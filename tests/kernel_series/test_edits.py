@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from kernel_series import document
+from kernel_series import document, edits
 from kernel_series.edits import (
     Add,
     Cut,
@@ -93,6 +93,10 @@ MISFITS: list[tuple[Edit, str, int]] = [
      "the recipe does not fit this tree", 1),
     (edit(Replace("\treturn 0;\nx", "x")), 'f.c: "\\treturn 0;\\nx" found 0 times, wanted 1; '
      "its first line alone is in the file 2 times", 0),
+    (edit(Replace("\t}\n\t}\n", "x"), file="runs.c"), 'runs.c: "\\t}\\n\\t}\\n" found at places '
+     "that overlap; take in more of the text around it", 2),
+    (edit(Replace("aba", "x", 2), "f", file="runs.c"), 'runs.c: "aba" found at places that overlap '
+     "within f; take in more of the text around it", 2),
     (edit(Replace("a", "x"), "three"), "f.c: no definition of three (the name stands there 0 "
      "times); "
      "the recipe does not fit this tree", 0),
@@ -112,7 +116,7 @@ MISFITS: list[tuple[Edit, str, int]] = [
 @pytest.mark.parametrize(("step", "wanted", "found"), MISFITS, ids=[m[1][:40] for m in MISFITS])
 def test_misfits(change: Callable[..., Change], step: Edit, wanted: str, found: int) -> None:
     with pytest.raises(RecipeMisfit) as caught:
-        change(step)
+        change(step, **{"runs.c": "int f(int ababa)\n{\n\t\t}\n\t}\n\t}\n}\n"})
     error = caught.value
     assert str(error) == f"r.yml:7: edit 1 of 1: {wanted}"
     assert (error.file, error.edit, error.found) == (step.files[0], 1, found)
@@ -176,6 +180,23 @@ def test_unifdef_not_installed(tree: Callable, missing: Run) -> None:
     )
 
 
+def test_what_a_recipe_makes_is_bounded(
+    change: Callable[..., Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before it is made: no memory would be large enough."""
+    many = "x\n" * 100_000
+    with pytest.raises(SeriesError) as caught:
+        change(edit(Replace("x", "y" * 10**6, 100_000), file="many"), many=many)
+    assert str(caught.value) == "r.yml:7: edit 1 of 1: many: would be larger than 4 MiB"
+    assert (
+        change(edit(Replace("x", "", 100_000), file="many"), many=many)["many"] == b"\n" * 100_000
+    )
+    monkeypatch.setattr(edits, "LARGEST_FILE", 5)
+    assert change(edit(Replace("x", "éa"), file="f"), f="x 1")["f"] == "éa 1".encode()
+    with pytest.raises(SeriesError, match="would be larger than"):
+        change(edit(Replace("x", "éab"), file="f"), f="x 1")
+
+
 def test_a_cut_does_not_look_at_endless_lines(change: Callable[..., Change]) -> None:
     with pytest.raises(RecipeMisfit, match="0 lines match"):
         change(edit(Cut("x", "y"), file="long"), long="x" * 5000 + "\ny\n")
@@ -191,7 +212,8 @@ def test_replacing_there_and_back(
 ) -> None:
     """What was put in can be taken out, and the file is as it was."""
     original = before + text + after
-    count = original.count(text)
+    count = sum(original.startswith(text, at) for at in range(len(original)))
+    assume(count == original.count(text))  # they do not overlap
     there = edit(Replace(text, "<x>", count))
     back = edit(Replace("<x>", text, count))
     files = tree({"f.c": original})
