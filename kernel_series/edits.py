@@ -89,7 +89,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named list of edits: a canary, a cure, an adjustment, a way to force a feature on.
+    """A named list of edits: a canary, a cure, an adjustment.
 
     ``cures`` names the known issue that a cure is the fix of.
     """

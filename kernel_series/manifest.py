@@ -20,7 +20,7 @@ from kernel_series.files import resolve
 SCHEMA = 1
 ARCHES = ("x86_64", "i386")
 BASES = ("git", "tarball", "debian-source")
-# What the contract names and this version cannot do, with what to do instead.
+# Sources that the contract names and this version has not, with what to do instead.
 NOT_YET = {"lore": "save the thread (`b4 mbox MESSAGE-ID`) and name the file with `mbox:`"}
 
 KCONFIG = re.compile(r"(?!CONFIG_)[A-Za-z0-9_]{1,128}")
@@ -58,14 +58,13 @@ class Patches:
 class Feature:
     """Something that the series brings; patch number `introduced_by` switches it on.
 
-    0 means that the base has it. `force` is an edit recipe that switches it on earlier.
+    0 means that the base has it.
     """
 
     name: str
     kconfig: str
     introduced_by: int
     unsupported_with: tuple[str, ...] = ()
-    force: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def load(path: Path, *, confined: bool = False) -> Manifest:
         message_id=_message_id(series["message-id"]) if "message-id" in series else None,
         base=_base(keys["base"], paths),
         patches=_patches(keys["patches"], paths),
-        features=_features(keys["features"], paths) if "features" in keys else (),
+        features=_features(keys["features"]) if "features" in keys else (),
         matrix=_matrix(keys["matrix"]) if "matrix" in keys else Matrix(),
         scenarios=_some_names(keys["scenarios"]) if "scenarios" in keys else ("smoke",),
         adjust=tuple(map(paths.find, keys["adjust"].items())) if "adjust" in keys else (),
@@ -226,18 +225,19 @@ def _patches(node: Node, paths: _Paths) -> Patches:
     return Patches(source, value.line_of_text())
 
 
-def _features(node: Node, paths: _Paths) -> tuple[Feature, ...]:
+def _features(node: Node) -> tuple[Feature, ...]:
     nodes = node.items()
-    features = [_feature(item, paths) for item in nodes]
+    features = [_feature(item) for item in nodes]
     document.distinct(nodes, [feature.name for feature in features])
     return tuple(features)
 
 
-def _feature(node: Node, paths: _Paths) -> Feature:
+def _feature(node: Node) -> Feature:
     keys = node.mapping(("name", "kconfig", "introduced-by"), ("unsupported-with", "force"))
     kconfig = "a Kconfig symbol without CONFIG_"
     against = keys["unsupported-with"].items() if "unsupported-with" in keys else ()
-    force = keys.get("force")
+    if "force" in keys and keys["force"].value is not None:
+        raise keys["force"].error("is not available yet", "leave it out")
     return Feature(
         name=keys["name"].name(),
         kconfig=keys["kconfig"].matching(KCONFIG, kconfig),
@@ -245,7 +245,6 @@ def _feature(node: Node, paths: _Paths) -> Feature:
         unsupported_with=document.distinct(
             against, [n.matching(KCONFIG, kconfig) for n in against]
         ),
-        force=paths.find(force) if force is not None and force.value is not None else None,
     )
 
 

@@ -107,6 +107,7 @@ adjust: []
         ("{directory: patches}", "{}"),
         ("kconfig: OPTPROBES", "kconfig: CONFIG_OPTPROBES"),
         ("introduced-by: 0", "introduced-by: -1"),
+        ("force: null", "force: early.yml"),
         ("arch: [i386]", "arch: [arm]"),
         ("arch: [i386]", "arch: []"),
         ("config: [preempt]", "config: [preempt, preempt]"),

@@ -167,8 +167,8 @@ MISTAKES = [
     ("    kconfig: OPTPROBES\n", "", 'series.yml:9:5: features[0]: key "kconfig" is missing; '
      'known: '
      "name, kconfig, introduced-by, unsupported-with, force"),
-    ("force: null", "force: no.yml", 'series.yml:13:12: features[0].force: cannot find "no.yml": '
-     "No such file or directory"),
+    ("force: null", "force: fix.yml", "series.yml:13:12: features[0].force: is not available yet; "
+     "leave it out"),
     ("adjust: [fix.yml]", "adjust: [[fix.yml]]", "series.yml:20:10: adjust[0]: found a list, "
      "wanted "
      "a path, seen from the manifest's folder"),
