@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commits A..B of a git repository, oldest first.
 
-Uses plumbing only (rev-parse, rev-list, cat-file, diff-tree), which reads no setting of the user
-that could change a diff, and says the rest on the command line. Revisions are resolved to object
-ids first, behind --end-of-options, so that none can pass for an option.
+Uses plumbing only (rev-parse, rev-list, cat-file, diff-tree), which reads few settings of the user,
+and says those on the command line. Attributes stay: a file that has `-diff` comes as a binary
+patch, which makes the same file. (--text would make text of files that are truly binary.)
+Revisions are resolved to object ids first, behind --end-of-options, so that none can pass for an
+option.
 """
 
 import re
@@ -21,6 +23,11 @@ NAMES_A_PATH = False
 
 _REVISION = r"(?!-)[0-9A-Za-z_/^~@{}+-](?:\.?[0-9A-Za-z_/^~@{}+-]){0,200}"
 _RANGE = re.compile(rf"({_REVISION})\.\.({_REVISION})")
+_OPTIONS = (
+    "--no-replace-objects",  # what a commit is, not what somebody put in its place in this clone
+    *("-c", "protocol.allow=never"),  # a partial clone must not fetch behind our back what it lacks
+    *("-c", "core.quotePath=true", "-c", "diff.suppressBlankEmpty=false"),
+)
 _DIFF = (
     *("--no-commit-id", "--root", "-r", "-p", "--binary", "--full-index", "--no-renames"),
     *("--no-ext-diff", "--no-textconv", "--no-color", "--unified=3", "--inter-hunk-context=0"),
@@ -68,8 +75,7 @@ class _Git:
         self._place = place
 
     def run(self, *arguments: str, accept: tuple[int, ...] = (0,)) -> Ran:
-        # protocol.allow: a partial clone must not fetch behind our back what it lacks.
-        argv = ["git", "-c", "protocol.allow=never", "-c", "core.quotePath=true", *arguments]
+        argv = ["git", *_OPTIONS, *arguments]
         ran = run_tool(self._run, argv, package="git", place=self._place, cwd=self._repository)
         if ran.status not in accept:
             raise SeriesError(self._place, f"git {arguments[0]}: {first_line(ran.stderr)}")

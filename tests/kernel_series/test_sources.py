@@ -288,7 +288,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("git")
     git(folder, "init", "-q", "-b", "main")
     for name, text in [("base", "0"), ("one", "1"), ("two", "2"), ("three", "3")]:
-        (folder / "f").write_text(f"{text}\n")
+        (folder / "f").write_text(f"{text}\n\n")
         (folder / "bin").write_bytes(b"\0" + text.encode())
         if name == "three":
             git(folder, "mv", "bin", "moved")
@@ -346,6 +346,16 @@ class TestGitRange:
         for patch, name in zip(content.patches, ("one", "two", "three"), strict=True):
             self.apply(clone, patch)
             assert git(clone, "write-tree") == git(repository, "rev-parse", f"{name}^{{tree}}")
+
+    def test_what_is_put_in_a_commits_place_is_not_read(
+        self, repository: Path, run: Run, tmp_path: Path
+    ) -> None:
+        git(tmp_path, "clone", "-q", str(repository), "clone")
+        request = Request("one^..three", "s:1", run, repository=tmp_path / "clone")
+        plain = sources.read("git-range", request)
+        git(tmp_path / "clone", "replace", "two", "base")
+        git(tmp_path / "clone", "config", "diff.suppressBlankEmpty", "true")
+        assert sources.read("git-range", request) == plain
 
     def apply(self, clone: Path, patch: Patch) -> None:
         subprocess.run(
