@@ -41,13 +41,15 @@ class Content:
     """A series, read. `base` is what point 0 differs in from the base tree (empty unless derived).
 
     `notes` are things that a report should show, such as a mail that was left out. `base_subject`
-    says what point 0 is, where the source knows.
+    says what point 0 is, where the source knows. A `derived` series leads back to the base tree,
+    file modes included.
     """
 
     base: Change
     patches: tuple[Patch, ...]
     notes: tuple[str, ...] = ()
     base_subject: str = ""
+    derived: bool = False
 
 
 def commit_text(data: bytes, charset: str) -> str:

@@ -20,8 +20,9 @@ class Tree(Protocol):
 class Change(Mapping[str, bytes | None]):
     """Whole files that differ from a tree: path -> new content, None for a file that goes away.
 
-    Immutable, and every path in it went through `check_path`. A file that is new gets mode 100644,
-    one that was there keeps its mode.
+    Immutable, and every path in it went through `check_path`. It says nothing of modes: a file that
+    is new is a plain one, one that was there keeps its mode, and in a derived series every file has
+    the mode of the untouched tree.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kernel_series import edits
 from kernel_series.content import Content
-from kernel_series.errors import RecipeMisfit
+from kernel_series.errors import RecipeMisfit, quoted
 from kernel_series.manifest import Manifest
 from kernel_series.run import NOT_FOUND, Ran
 from kernel_series.series import read_series
@@ -116,7 +116,10 @@ def _committed(
     start = commit
     if content.base:
         start = store.commit_change(start, content.base, f"base of {manifest.title}")
-    points = [_adjusted(point, adjusts, store) for point in _points(content, start, store)]
+    points = list(_points(content, start, store, modes=commit if content.derived else None))
+    if content.derived:
+        _check_derived(points[-1], commit, store, manifest)
+    points = [_adjusted(point, adjusts, store) for point in points]
     cancel.check()
     # From the last place on, so that the places named before it stay what they are.
     for plant in sorted(request.plants, key=lambda one: -one.at):
@@ -132,8 +135,10 @@ def _committed(
     return tuple(chained)
 
 
-def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:
-    """Yield the points as the patches alone make them."""
+def _points(
+    content: Content, start: str, store: TreeStore, *, modes: str | None
+) -> Iterator[Point]:
+    """Yield the points as the patches alone make them, with the file modes of a commit if given."""
     yield Point(0, content.base_subject or "base", "", start, store.tree(start), None)
     parent: str | None = start
     broken = 0
@@ -144,7 +149,9 @@ def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:
             continue
         message = f"{patch.subject}\n\n{patch.message}\n"
         if patch.change is not None:
-            made: str | ApplyFailure = store.commit_change(parent, patch.change, message)
+            made: str | ApplyFailure = store.commit_change(
+                parent, patch.change, message, modes=modes
+            )
         else:
             made = store.commit_patch(parent, patch.diff or b"", message)
         if isinstance(made, ApplyFailure):
@@ -153,6 +160,18 @@ def _points(content: Content, start: str, store: TreeStore) -> Iterator[Point]:
             continue
         parent = made
         yield Point(index, patch.subject, patch.author, made, store.tree(made), None)
+
+
+def _check_derived(last: Point, untouched: str, store: TreeStore, manifest: Manifest) -> None:
+    """Raise UserError where a series that was taken out of a tree does not lead back to it."""
+    if last.commit is None or last.tree == store.tree(untouched):
+        return
+    first = store.differences(untouched, last.commit)[0].path
+    raise UserError(
+        f"{manifest.where('patches.derive')}: patches.derive: the last point is not the untouched"
+        f" tree, {quoted(first)} differs",
+        "an `undo:` may not put a file in the place of a folder that it leaves",
+    )
 
 
 def _adjusted(point: Point, adjusts: Sequence[edits.Recipe], store: TreeStore) -> Point:

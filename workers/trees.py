@@ -246,8 +246,12 @@ class TreeStore:
         ran = self.git(["cat-file", "blob", f"{commit}:{path}"])
         return ran.stdout if ran.status == 0 else None
 
-    def commit_change(self, parent: str, change: Change, message: str) -> str:
+    def commit_change(
+        self, parent: str, change: Change, message: str, *, modes: str | None = None
+    ) -> str:
         """Return the commit that writes and deletes whole files on top of ``parent``.
+
+        Files have the mode that they have in the commit ``modes``, or in ``parent``.
 
         The same as by an index file, which would be read and written some times over: of the tree's
         87,000 files this looks at those that change.
@@ -259,7 +263,7 @@ class TreeStore:
             if content is None:
                 parts.append(b"D " + name + b"\n")
             else:
-                mode = self._mode(parent, path).encode()
+                mode = self._mode(modes or parent, path).encode()
                 parts += [b"M " + mode + b" inline " + name + b"\n", _data_for_git(content)]
         # The branch is dropped again before it was ever written: only the commit is wanted.
         parts.append(f"get-mark :1\nreset {BRANCH}\nfrom {NO_OBJECT}\n\ndone\n".encode())

@@ -3,9 +3,9 @@
 
 A derive recipe lists the steps in the order of the series; each says with `undo:` how to take it
 out again. The untouched tree is the last point. Undoing the last step gives the point before it,
-and so on down to point 0. So the last point equals the untouched tree by construction, and what a
-step adds is whatever its undo took out. A tree that the recipe does not fit is refused with the
-first edit that does not.
+and so on down to point 0. So the last point is the untouched tree again, to which whoever makes
+commits of the points holds them, and what a step adds is whatever its undo took out. A tree that
+the recipe does not fit is refused with the first edit that does not.
 """
 
 from pathlib import Path
@@ -50,7 +50,7 @@ def derive(recipe: StepRecipe, tree: Tree, run: Run) -> Content:
         recipe.patch(number, change) for number, change in enumerate(reversed(changes), 1)
     )
     base = Change({path: new for path, new in undone.items() if new != tree.read(path)}, place)
-    return Content(base, patches, base_subject=recipe.base)
+    return Content(base, patches, base_subject=recipe.base, derived=True)
 
 
 def read(request: Request) -> Content:

@@ -200,6 +200,51 @@ def test_a_derived_series_ends_with_the_untouched_tree(
     assert found == [False, False, True]
 
 
+@pytest.fixture
+def derivable(mini_kernel: MiniKernel, tmp_path: Path) -> Callable[..., Path]:
+    """Commits files that are programs and links; returns a series.yml that takes them out."""
+
+    def make(*undo: dict[str, object]) -> Path:
+        (mini_kernel.folder / "tools").mkdir(exist_ok=True)
+        program = mini_kernel.folder / "tools" / "run.sh"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        (mini_kernel.folder / "tools" / "link").symlink_to("run.sh")
+        mini_kernel.commit("tools", {})
+        about = {"base": "before", "author": "A <a@localhost>", "date": "2010-01-22T12:00:00+00:00"}
+        step = {"subject": "tools: Come", "message": "Why.", "undo": undo}
+        recipe = {"name": "mini", "title": "taken out", **about, "steps": [step]}
+        (tmp_path / "recipe.yml").write_text(yaml.safe_dump(recipe))
+        base = {"git": str(mini_kernel.folder), "ref": mini_kernel.head}
+        patches = {"derive": "recipe.yml"}
+        return mini_kernel.manifest(tmp_path / "series.yml", base=base, patches=patches)
+
+    return make
+
+
+def test_a_derived_file_comes_back_as_what_it_was(
+    mini_kernel: MiniKernel, store: TreeStore, prepared: Prepare, derivable: Callable[..., Path]
+) -> None:
+    """A program as a program, a symbolic link as a link."""
+    files = ("tools/run.sh", "tools/link")
+    points = prepared(derivable(*({"file": file, "delete": True} for file in files))).points
+    assert [store.read(points[0].commit or "", file) for file in files] == [None, None]
+    assert points[1].tree == mini_kernel.git("rev-parse", "HEAD^{tree}")
+
+
+def test_a_derived_series_that_does_not_lead_back_is_refused(
+    prepared: Prepare, derivable: Callable[..., Path]
+) -> None:
+    path = derivable({"file": "tools", "add": "a file in the place of a folder\n"})
+    with pytest.raises(UserError) as caught:
+        prepared(path)
+    where = manifest.load(path).where("patches.derive")
+    assert str(caught.value) == (
+        f'{where}: patches.derive: the last point is not the untouched tree, "tools/link" '
+        "differs; an `undo:` may not put a file in the place of a folder that it leaves"
+    )
+
+
 def test_a_range_is_taken_from_the_users_repository(
     mini_kernel: MiniKernel, prepared: Prepare, tmp_path: Path
 ) -> None:
