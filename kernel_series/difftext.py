@@ -197,7 +197,10 @@ class _Reader:
             raise self._error("the head of a hunk is damaged, or line-wrapped")
 
     def _check_target(self, path: str, target: bytes) -> None:
-        """A symbolic link must stay inside the tree."""
+        """A symbolic link must stay inside the tree.
+
+        An early word on what the text alone shows; the tree that comes of it is looked at too.
+        """
         depth = path.count("/")
         for part in target.split(b"/"):
             depth += {b"..": -1, b".": 0, b"": 0}.get(part, 1)

@@ -7,6 +7,7 @@ from typing import Protocol
 from kernel_series.errors import SeriesError, quoted
 
 LONGEST_PATH = 1024  # the kernel's longest path has some 130 bytes
+LONGEST_WAY = 256  # steps from a symbolic link to where it ends
 
 
 class Tree(Protocol):
@@ -57,6 +58,33 @@ class Overlay:
 
     def read(self, path: str) -> bytes | None:
         return self._change[path] if path in self._change else self._tree.read(path)
+
+
+def leaves_tree(path: str, links: Mapping[str, str]) -> bool:
+    """Whether the symbolic link at `path` leads out of the tree that has these links, by path.
+
+    It is followed as a kernel does, through the tree's other links; what is not there is taken for
+    a folder. A target that no link can have, and a way that is too long to see its end, lead out.
+    """
+    *here, last = path.split("/")
+    ahead = [last]
+    for _ in range(LONGEST_WAY):
+        if not ahead:
+            return False
+        part = ahead.pop()
+        if part == ".." and not here:
+            return True
+        if part == "..":
+            here.pop()
+        elif part not in ("", "."):
+            here.append(part)
+            target = links.get("/".join(here))
+            if target is not None:
+                if target.startswith("/") or "\0" in target or not 0 < len(target) <= LONGEST_PATH:
+                    return True
+                here.pop()
+                ahead += reversed(target.split("/"))
+    return True
 
 
 def check_path(path: str, place: str) -> str:

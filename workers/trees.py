@@ -22,7 +22,7 @@ from typing import IO
 
 from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
-from kernel_series.tree import Change, check_path
+from kernel_series.tree import Change, check_path, leaves_tree
 from workers import process
 from workers.cache import Cache, locked, scratch
 from workers.errors import InfrastructureError, UserError
@@ -59,6 +59,9 @@ MAKING = ".making"
 """How the name of one ends that is not whole yet."""
 
 NO_OBJECT = "0" * 40
+
+LINK = "120000"
+"""Git's mode of a symbolic link."""
 
 BRANCH = "refs/making"
 COMMITTER = b"committer farm <farm@localhost> 1577836800 +0000\n"
@@ -147,12 +150,19 @@ class TreeStore:
         }
         return {**inherited, **GIT_ENVIRONMENT, "GIT_DIR": str(self.path)}
 
-    def _checked(self, words: list[str], **how: object) -> str:
+    def _output(self, words: list[str], **how: object) -> bytes:
         ran = self.git(words, **how)  # type: ignore[arg-type]
         if ran.status != 0:
             said = ran.stderr.decode(errors="replace").strip()
             raise InfrastructureError(f"tree store {self.path}: git {words[0]}: {said[-500:]}")
-        return ran.stdout.decode(errors="replace").strip()
+        return ran.stdout
+
+    def _checked(self, words: list[str], **how: object) -> str:
+        return self._output(words, **how).decode(errors="replace").strip()
+
+    def _listed(self, words: list[str]) -> list[str]:
+        said = self._output([words[0], "-z", *words[1:]])
+        return said.decode(errors="surrogateescape").split("\0")[:-1]
 
     def resolve(self, name: str) -> str | None:
         """Return the id of a commit, or None when the store has no such thing."""
@@ -251,7 +261,8 @@ class TreeStore:
     ) -> str:
         """Return the commit that writes and deletes whole files on top of ``parent``.
 
-        Files have the mode that they have in the commit ``modes``, or in ``parent``.
+        Files have the mode that they have in the commit ``modes``, or in ``parent``. Raises
+        PatchUnreadable for a symbolic link out of the tree.
 
         The same as by an index file, which would be read and written some times over: of the tree's
         87,000 files this looks at those that change.
@@ -267,13 +278,14 @@ class TreeStore:
                 parts += [b"M " + mode + b" inline " + name + b"\n", _data_for_git(content)]
         # The branch is dropped again before it was ever written: only the commit is wanted.
         parts.append(f"get-mark :1\nreset {BRANCH}\nfrom {NO_OBJECT}\n\ndone\n".encode())
-        return self._checked(["fast-import", "--quiet", "--done"], stdin=b"".join(parts))
+        made = self._checked(["fast-import", "--quiet", "--done"], stdin=b"".join(parts))
+        return self._inside(parent, made, message)
 
     def commit_patch(self, parent: str, diff: bytes, message: str) -> str | ApplyFailure:
         """Return the commit of a patch on top of ``parent``, or why it does not apply.
 
         As strict as ``git am``: context must match exactly, in any place of the file. Raises
-        PatchUnreadable for what git takes for no patch.
+        PatchUnreadable for what git takes for no patch, and for a symbolic link out of the tree.
         """
         with self._index(parent) as index:
             words = ["apply", "--cached", "--whitespace=nowarn", "-p1", "-"]
@@ -283,7 +295,45 @@ class TreeStore:
                 if match := UNREADABLE.search(said):
                     raise PatchUnreadable(f"patch {quoted(message.splitlines()[0])}", match[1])
                 return _apply_failure(said)
-            return self._commit(index, parent, message)
+            return self._inside(parent, self._commit(index, parent, message), message)
+
+    def _inside(self, parent: str, commit: str, message: str) -> str:
+        """Return the commit, unless it lets a symbolic link lead out of the tree.
+
+        Here it is seen whatever the patch looks like. One link may lead through another: so where
+        one comes, goes or changes, and only there, all are followed.
+        """
+        raw = iter(self._listed(["diff-tree", "-r", "--no-renames", parent, commit]))
+        changed = {
+            path
+            for about, path in zip(raw, raw, strict=True)
+            if LINK in about.removeprefix(":").split()[:2]
+        }
+        astray = self._astray(commit) if changed else {}
+        # What the base brought along is not this patch's fault.
+        known = self._astray(parent).keys() - changed if astray else set()
+        for path, target in astray.items():
+            if path not in known:
+                raise PatchUnreadable(
+                    f"patch {quoted(message.splitlines()[0])}",
+                    f"{quoted(path)} would be a symbolic link out of the tree, to {quoted(target)}",
+                    "a link has to end inside the tree, on the way through other links too",
+                )
+        return commit
+
+    def _astray(self, commit: str) -> dict[str, str]:
+        """Return the symbolic links of a commit that lead out of its tree, with their targets."""
+        entries = (entry.partition("\t") for entry in self._listed(["ls-tree", "-r", commit]))
+        blobs = {path: about.split()[2] for about, _, path in entries if about.startswith(LINK)}
+        said = self._output(["cat-file", "--batch"], stdin="\n".join(blobs.values()).encode())
+        links = dict[str, str]()
+        at = 0
+        for path in blobs:  # of each: a line that ends in its size, so many bytes, a line's end
+            start = said.index(b"\n", at) + 1
+            end = start + int(said[at:start].split()[2])
+            links[path] = said[start:end].decode(errors="surrogateescape")
+            at = end + 1
+        return {path: target for path, target in links.items() if leaves_tree(path, links)}
 
     def diff(self, old: str, new: str) -> bytes:
         """Return what makes ``new`` of ``old``, as ``commit_patch`` takes it."""

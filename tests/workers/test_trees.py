@@ -30,18 +30,23 @@ BASE = {
 Listing = dict[str, tuple[str, bytes]]
 
 
-@pytest.fixture
-def base(store: TreeStore) -> str:
-    """A small tree with a program and a symbolic link; no commit of the store's own making."""
+def based(store: TreeStore, links: Mapping[str, str]) -> str:
+    """Return a small tree with a program and symbolic links; no commit of the store's making."""
     index = store.path / "test-index"
     entries = []
-    for path, content in {**BASE, "scripts/link": b"run.sh"}.items():
+    targets = {path: target.encode() for path, target in links.items()}
+    for path, content in {**BASE, **targets}.items():
         blob = store.git(["hash-object", "-w", "--stdin"], stdin=content).stdout.decode().strip()
-        mode = {"scripts/run.sh": "100755", "scripts/link": "120000"}.get(path, "100644")
+        mode = "120000" if path in links else "100755" if path.endswith(".sh") else "100644"
         entries.append(f"{mode} {blob}\t{path}\n")
     store.git(["update-index", "--index-info"], stdin="".join(entries).encode(), index=index)
     tree = store.git(["write-tree"], index=index).stdout.decode().strip()
     return store.git(["commit-tree", tree], stdin=b"base").stdout.decode().strip()
+
+
+@pytest.fixture
+def base(store: TreeStore) -> str:
+    return based(store, {"scripts/link": "run.sh"})
 
 
 @pytest.fixture
@@ -293,6 +298,66 @@ def test_a_half_of_a_patch_is_not_applied(store: TreeStore, base: str) -> None:
     assert store.read(good, "kernel/opt.c") is None
 
 
+# symbolic links
+
+END = "\n\\ No newline at end of file\n"
+TO_ETC = f"--- a/scripts/link\n+++ b/scripts/link\n@@ -1 +1 @@\n-run.sh{END}+/etc{END}"
+
+
+def linked(path: str, target: str) -> str:
+    """Return a patch that makes a link."""
+    return NEW.format(path, "120000").replace("+new\n", f"+{target}{END}")
+
+
+def moved(old: str, new: str) -> str:
+    names = f"rename from {old}\nrename to {new}\n"
+    return f"diff --git a/{old} b/{new}\nsimilarity index 100%\n{names}"
+
+
+@pytest.mark.parametrize(
+    ("links", "text", "path", "target"),
+    [
+        ({}, linked("l", "/etc"), "l", "/etc"),
+        ({}, linked("a/l", "../../x"), "a/l", "../../x"),
+        # Its text does not say that it is a link.
+        (
+            {"scripts/link": "run.sh"},
+            HEADER.format("scripts/link") + TO_ETC,
+            "scripts/link",
+            "/etc",
+        ),
+        ({"scripts/link": "run.sh"}, TO_ETC, "scripts/link", "/etc"),
+        ({"a/b/l": "../../x"}, moved("a/b/l", "a/l"), "a/l", "../../x"),
+        ({"a/b/top": "../.."}, linked("a/b/l", "top/../x"), "a/b/l", "top/../x"),
+        # One that stays as it is, behind another that comes, changes, goes.
+        ({"a/l": "b/../../x"}, linked("a/b", ".."), "a/l", "b/../../x"),
+        ({"l": "m/../../x", "m": "a/b"}, moved("m", "n"), "l", "m/../../x"),
+    ],
+)
+def test_a_link_out_of_the_tree_is_refused_however_it_comes(
+    links: Mapping[str, str], text: str, path: str, target: str, store: TreeStore
+) -> None:
+    with pytest.raises(PatchUnreadable) as caught:
+        store.commit_patch(based(store, links), text.encode(), "subject\n\nmessage\n")
+    assert str(caught.value) == (
+        f'patch "subject": "{path}" would be a symbolic link out of the tree, to "{target}"; '
+        "a link has to end inside the tree, on the way through other links too"
+    )
+
+
+def test_a_recipe_makes_no_link_out_of_the_tree_either(store: TreeStore, base: str) -> None:
+    with pytest.raises(PatchUnreadable, match='patch "subject": "scripts/link" would be a symbol'):
+        store.commit_change(base, Change({"scripts/link": b"/etc"}), "subject\n")
+    store.commit_change(base, Change({"scripts/link": b"../Makefile"}), "subject\n")
+
+
+def test_links_that_the_base_brought_are_not_the_patchs_fault(store: TreeStore) -> None:
+    before = based(store, {"far": "/etc", "l": "x"})
+    made = patched(store, before, moved("l", "m") + linked("n", "kernel/../m"))
+    with pytest.raises(PatchUnreadable, match='"a/far" would be a symbolic link out of the tree'):
+        store.commit_patch(made, moved("far", "a/far").encode(), "subject")
+
+
 # reading
 
 
@@ -531,19 +596,16 @@ def failing(program: str, run: Callable[..., Ran]) -> Callable[..., Ran]:
     return ran
 
 
-def test_a_hostile_link_is_laid_out_and_not_followed(
-    store: TreeStore, base: str, tmp_path: Path
-) -> None:
+def test_a_hostile_link_is_laid_out_and_not_followed(store: TreeStore, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("old\n")
     secret_time = secret.stat().st_mtime
-    target = f"{secret}\n\\ No newline at end of file\n"
-    made = patched(store, base, NEW.format("link", "120000").replace("+new\n", f"+{target}"))
+    made = based(store, {"link": str(secret)})
     folder = tmp_path / "src"
     store.lay_out(made, folder, None)
     assert (folder / "link").readlink() == secret
     gone = "diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n+++ /dev/null\n"
-    gone += f"@@ -1 +0,0 @@\n-{target}"
+    gone += f"@@ -1 +0,0 @@\n-{secret}\n\\ No newline at end of file\n"
     overwritten = patched(store, made, gone + NEW.format("link", "100644"))
     store.lay_out(overwritten, folder, made)
     assert (folder / "link").read_text() == "new\n"
