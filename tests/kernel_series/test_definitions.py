@@ -2,7 +2,7 @@
 """What `within:` means: the definition of a name, not a call, a prototype or a comment."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_series.definitions import LONGEST_LINE, regions
@@ -123,6 +123,7 @@ def test_no_definition(text: str) -> None:
     assert regions(text, "f") == ()
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="f(){};=,*/\"'\\ \n#_A[]"))
 def test_regions_are_whole_lines_in_order(text: str) -> None:
     at = 0

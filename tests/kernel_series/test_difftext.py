@@ -142,7 +142,7 @@ def test_first_diff_line() -> None:
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_damage_is_refused_or_read(data: st.DataObject) -> None:
     text = "".join(
         data.draw(st.lists(st.sampled_from([GIT, NEW, GONE, MOVED, BINARY, PLAIN]), max_size=3))
@@ -154,6 +154,7 @@ def test_any_damage_is_refused_or_read(data: st.DataObject) -> None:
     check_only_refused("\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     check_only_refused(data)

@@ -202,6 +202,7 @@ def test_a_cut_does_not_look_at_endless_lines(change: Callable[..., Change]) -> 
         change(edit(Cut("x", "y"), file="long"), long="x" * 5000 + "\ny\n")
 
 
+@settings(deadline=None)
 @given(
     before=st.text(alphabet="ab\n{}", max_size=20),
     text=st.text(alphabet="ab\n", min_size=1, max_size=5),
@@ -340,7 +341,7 @@ def hard_to_match(parsed: object) -> bool:
     return False
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="ab(){}[]*+?|\\^$.0123456789=!<>:P", max_size=40))
 def test_a_pattern_that_is_taken_is_easy(pattern: str) -> None:
     quoted = pattern.replace("'", "''")

@@ -247,12 +247,13 @@ class TestHostile:
             except SeriesError as error:
                 assert str(error)  # noqa: PT017
 
+    @settings(deadline=None)
     @given(st.binary(max_size=300))
     def test_any_bytes(self, data: bytes) -> None:
         self.outcome(data)
         self.outcome(mail()[:-1] + data)
 
-    @settings(max_examples=400)
+    @settings(max_examples=400, deadline=None)
     @given(st.lists(st.one_of(PIECES, st.text(max_size=10)), max_size=25))
     def test_pieces_of_mail(self, pieces: list[str]) -> None:
         self.outcome("\n".join(pieces).encode("utf-8", "surrogatepass"))
