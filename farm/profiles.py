@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stress import datafile
+from stress.job import MAX_SEED
 from stress.scenario import Clock, Parameter, Scenario
 from workers import machines
 from workers.boot import Limits
@@ -57,7 +58,7 @@ class Profile(Data):
     configs: int | None = Field(ge=1)
     clocks: tuple[Clock, ...]
     icount_shift: int = Field(ge=0, le=10)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, le=MAX_SEED)
     parameters: dict[str, dict[str, Parameter]] = {}
     leaves_out: tuple[str, ...] = ()
     limits: LimitsData

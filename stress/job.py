@@ -10,18 +10,20 @@ from stress.scenario import Clock, Scenario
 
 MAX_SCENARIOS = 64
 TOKEN = re.compile(r"[0-9a-z]{8,64}")
+MAX_SEED = 2**31 - 1
+"""Scenarios read it as a C int, as they read all their parameters."""
 
 
 def job_json(token: str, seed: int, clock: Clock, scenarios: Sequence[Scenario]) -> bytes:
     """The job of one boot: `scenarios` in this order, with their parameters.
 
-    `token` is fresh for each boot and marks what its init says; `seed` (0 .. 2**63-1) drives all
+    `token` is fresh for each boot and marks what its init says; `seed` (0 .. MAX_SEED) drives all
     that is random in the guest. ScenarioError where the guest's reader would refuse it.
     """
     if not TOKEN.fullmatch(token):
         raise ScenarioError("job", f"token {token[:80]!r}", "use 8 to 64 of 0-9a-z")
-    if not 0 <= seed < 2**63:
-        raise ScenarioError("job", f"seed {seed} is out of range", "use 0 to 2**63-1")
+    if not 0 <= seed <= MAX_SEED:
+        raise ScenarioError("job", f"seed {seed} is out of range", f"use 0 to {MAX_SEED}")
     if not 1 <= len(scenarios) <= MAX_SCENARIOS:
         raise ScenarioError("job", f"{len(scenarios)} scenarios", f"give 1 to {MAX_SCENARIOS}")
     names = [scenario.name for scenario in scenarios]

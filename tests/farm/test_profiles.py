@@ -12,6 +12,7 @@ import yaml
 
 from farm import profiles, settings
 from stress import scenario
+from stress.job import MAX_SEED
 from stress.scenario import Check, Clock, FeatureState
 from workers import machines
 from workers.errors import USER_ERRORS, UserError
@@ -55,6 +56,18 @@ def test_parameters_that_no_scenario_has_are_refused(
     profile = profiles.load_profile(CONFIGS, "quick").model_copy(update={"parameters": parameters})
     with pytest.raises(USER_ERRORS, match=message):
         profile.adapted(scenario.load_all())
+
+
+def test_a_seed_that_no_scenario_can_read_is_refused(tmp_path: Path) -> None:
+    shipped = (CONFIGS / "profiles" / "quick.yml").read_text()
+    assert "\nseed: 1 " in shipped
+    (tmp_path / "profiles").mkdir()
+    for seed, name in ((MAX_SEED, "most"), (MAX_SEED + 1, "more")):
+        text = shipped.replace("\nseed: 1 ", f"\nseed: {seed} ")
+        (tmp_path / "profiles" / f"{name}.yml").write_text(text)
+    assert profiles.load_profile(tmp_path, "most").seed == MAX_SEED
+    with pytest.raises(UserError, match=rf"more\.yml: seed: .* less than or equal to {MAX_SEED}"):
+        profiles.load_profile(tmp_path, "more")
 
 
 @pytest.mark.parametrize("name", profiles.names(CONFIGS / "labs"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stress import guest, ktap
 from stress.errors import ScenarioError
-from stress.job import job_json
+from stress.job import MAX_SEED, job_json
 from stress.protocol import Alive, BootEnd, Evidence, Outcome, Reader, Rejection, ScenarioEnd
 from stress.scenario import Clock, load_all
 from stress.transcript import Transcript
@@ -60,10 +60,9 @@ def read_job(harness: Path, data: bytes) -> str:
 
 def test_every_shipped_scenario_is_understood(harness: Path) -> None:
     scenarios = list(load_all().values())
-    first, *lines = read_job(harness, job_json(TOKEN, 2**63 - 1, Clock.ICOUNT, scenarios)).split(
-        "\n"
-    )
-    assert first == f"{TOKEN} {2**63 - 1} icount"
+    data = job_json(TOKEN, MAX_SEED, Clock.ICOUNT, scenarios)
+    first, *lines = read_job(harness, data).split("\n")
+    assert first == f"{TOKEN} {MAX_SEED} icount"
     expected = [
         " ".join([one.name, one.run, *(f"{key}={value}" for key, value in one.parameters.items())])
         for one in scenarios

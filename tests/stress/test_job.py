@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from stress.errors import ScenarioError
-from stress.job import job_json
+from stress.job import MAX_SEED, job_json
 from stress.scenario import Clock, Scenario, get
 
 TOKEN = "0123456789abcdef"
@@ -33,7 +33,7 @@ def crowd(count: int) -> list[Scenario]:
         ("short", 1, crowd(1), "token 'short'"),
         ("bad token!", 1, crowd(1), "token"),
         (TOKEN, -1, crowd(1), "seed -1 is out of range"),
-        (TOKEN, 2**63, crowd(1), "is out of range"),
+        (TOKEN, MAX_SEED + 1, crowd(1), f"is out of range; use 0 to {MAX_SEED}"),
         (TOKEN, 1, [], "0 scenarios"),
         (TOKEN, 1, crowd(65), "65 scenarios"),
         (TOKEN, 1, crowd(1) * 2, "a scenario twice"),
