@@ -50,6 +50,8 @@ static void expect_all(enum probe_state wanted, const char *when)
 
 static void forbid_jumps_case(unsigned int steps)
 {
+	unsigned int row;
+
 	report_case("sysctl-off");
 	if (!can_forbid_jumps())
 		return;
@@ -60,10 +62,10 @@ static void forbid_jumps_case(unsigned int steps)
 	while (steps--)
 		toggler_step(&toggler);
 	probe_settle();
-	while (steps++ < TOGGLED)
+	for (row = 0; row < TOGGLED; row++)
 		expect(&toggler.verdict,
-		       probe_state(toggler.toggled[steps % TOGGLED].counted.kprobe.addr) !=
-		       PROBE_JUMP, "a jump while none is allowed");
+		       probe_state(toggler.toggled[row].counted.kprobe.addr) != PROBE_JUMP,
+		       "a jump while none is allowed");
 	write_switch(&toggler.verdict, OPTIMIZATION, "1");
 	toggler_settle(&toggler);
 	toggler_end(&toggler);
