@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <linux/errno.h>
 #include <linux/kmod.h>
 
 #include "user.h"
@@ -10,7 +11,10 @@ static int user(const char *verb, const char *what, const char *word)
 	static char *envp[] = { NULL };
 	int status = call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
 
-	return status > 0 ? -((status >> 8) & 0xff) : status;
+	if (status <= 0)
+		return status;
+	/* As wait() has it: the signal that killed it, or what it ended with. */
+	return (status & 0x7f) ? -EINTR : -((status >> 8) & 0xff);
 }
 
 int user_write(const char *file, const char *word)

@@ -5,7 +5,10 @@
 #ifndef FARM_USER_H
 #define FARM_USER_H
 
-/* Each returns 0 or the error, as a negative number: of the file, of the module, of the start. */
+/*
+ * Each returns 0 or the error, as a negative number: of the file, of the module, of the start.
+ * -EINTR: init was killed while it did it.
+ */
 int user_write(const char *file, const char *word);
 int user_load(const char *file);
 int user_unload(const char *module);
