@@ -5,6 +5,7 @@ import errno
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,18 @@ def number(harness: Path, *words: str) -> int:
 )
 def test_a_helper_that_was_killed_did_nothing(harness: Path, status: int, result: int) -> None:
     assert number(harness, "helper", str(status)) == result
+
+
+@pytest.mark.parametrize(
+    ("seen", "kept"),
+    [
+        ([10], 10),
+        ([10, 10, 10], 10),
+        ([10, 9, 10], 9),
+        ([8, 9, 10], 8),
+        ([10, 11, 10], 11),
+        ([10, 10, 0], 0),
+    ],
+)
+def test_no_round_hides_another(harness: Path, seen: Sequence[int], kept: int) -> None:
+    assert number(harness, "keep", "10", *map(str, seen)) == kept

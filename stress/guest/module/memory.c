@@ -28,6 +28,7 @@
 #include "pages.h"
 #include "probe.h"
 #include "report.h"
+#include "rounds.h"
 #include "scenarios.h"
 #include "sites.h"
 #include "user.h"
@@ -245,8 +246,7 @@ struct rounds {
 	u64 object_bytes[MAX_ROUNDS], zero[MAX_ROUNDS];
 	u64 used_bytes[MAX_ROUNDS], base_bytes[MAX_ROUNDS];
 	u64 register_ns[MAX_ROUNDS], unregister_ns[MAX_ROUNDS];
-	unsigned long hits;
-	int jumps;
+	unsigned long hits, jumps;	/* see keep() */
 };
 
 /* Memory that is not free, as if all that there is were; only differences mean something. */
@@ -267,8 +267,9 @@ static bool come_and_go(const struct crowd *crowd, struct rounds *seen, int roun
 	seen->register_ns[round] = cycles_to_ns(get_cycles() - cycles);
 	if (error)
 		return false;
-	seen->jumps = wait_for_jumps(crowd);
-	seen->hits = hit_all(crowd);
+	keep(&seen->jumps, wait_for_jumps(crowd), PROBE_CAN_OPTIMIZE ? crowd_sites(crowd) : 0,
+	     round);
+	keep(&seen->hits, hit_all(crowd), crowd->probes, round);
 	seen->used_bytes[round] = used_bytes();
 	seen->object_bytes[round] = object_bytes(crowd);
 	cycles = get_cycles();
