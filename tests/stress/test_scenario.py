@@ -54,6 +54,18 @@ def test_contract_of_smoke() -> None:
     assert smoke.needs.kernel == ("KPROBES", "MODULES")
 
 
+def test_contract_of_lifecycle() -> None:
+    assert Check("hammered", "ge", 200) in get("lifecycle").checks(FeatureState.ABSENT)
+
+
+@pytest.mark.parametrize("name", load_all())
+def test_all_evidence_that_a_scenario_asks_for_is_said_by_the_guest(name: str) -> None:
+    sources = b"".join((*guest.module_sources().values(), *guest.scripts().values())).decode()
+    said = set(re.findall(r'(?:report_evidence\("|\bevidence )([a-z-]+)', sources))
+    asked = {check.name for state in FeatureState for check in get(name).checks(state)}
+    assert asked <= said
+
+
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(ScenarioError, match=r"scenario 'smok': no such scenario; known: .*smoke"):
         get("smok")

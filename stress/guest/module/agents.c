@@ -9,6 +9,7 @@
 #include <linux/jump_label.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
+#include <linux/string.h>
 
 #include "lifecycle.h"
 #include "report.h"
@@ -162,17 +163,21 @@ static void hotplug_case(unsigned int steps)
 
 #endif
 
+static struct hammer {
+	struct task_struct *thread;
+	unsigned long calls;
+} hammers[NR_CPUS];
 static atomic_t wrong_results;
 
 /* Runs the rows without a pause but for what keeps a kernel alive that is not preempted. */
-static int hammer(void *data)
+static int hammer_run(void *data)
 {
-	unsigned int call = 0;
+	struct hammer *hammer = data;
 
 	while (!kthread_should_stop()) {
-		if (!row_works(call++ % TOGGLED))
+		if (!row_works(hammer->calls++ % TOGGLED))
 			atomic_inc(&wrong_results);
-		if (call % 4096 == 0)
+		if (hammer->calls % 4096 == 0)
 			schedule_timeout_interruptible(1);
 	}
 	return 0;
@@ -184,7 +189,8 @@ static int hammer(void *data)
  */
 static void hammer_case(unsigned int steps)
 {
-	static struct task_struct *hammers[NR_CPUS];
+	unsigned long least = ULONG_MAX;
+	struct hammer *hammer;
 	unsigned int cpu;
 
 	report_case("under-the-hammer");
@@ -192,30 +198,36 @@ static void hammer_case(unsigned int steps)
 		report_skip("there is one CPU");
 		return;
 	}
+	memset(hammers, 0, sizeof(hammers));
 	atomic_set(&wrong_results, 0);
 	toggler_begin(&toggler);
 	toggler.guess = true;
 	for_each_online_cpu(cpu) {
-		hammers[cpu] = kthread_create(hammer, NULL, "farm_hammer/%u", cpu);
-		if (!expect(&toggler.verdict, !IS_ERR(hammers[cpu]), "no thread: error %ld",
-			    PTR_ERR(hammers[cpu])))
+		hammer = &hammers[cpu];
+		hammer->thread = kthread_create(hammer_run, hammer, "farm_hammer/%u", cpu);
+		if (!expect(&toggler.verdict, !IS_ERR(hammer->thread), "no thread: error %ld",
+			    PTR_ERR(hammer->thread)))
 			break;
-		kthread_bind(hammers[cpu], cpu);
-		wake_up_process(hammers[cpu]);
+		kthread_bind(hammer->thread, cpu);
+		wake_up_process(hammer->thread);
 	}
 	while (steps--) {
 		toggler_step(&toggler);
 		if (!choose(4))
 			schedule_timeout_uninterruptible(1 + choose(10));
 	}
-	for_each_online_cpu(cpu)
-		if (!IS_ERR_OR_NULL(hammers[cpu]))
-			kthread_stop(hammers[cpu]);
+	for_each_online_cpu(cpu) {
+		hammer = &hammers[cpu];
+		if (!IS_ERR_OR_NULL(hammer->thread))
+			kthread_stop(hammer->thread);
+		least = min(least, hammer->calls);
+	}
 	expect(&toggler.verdict, !atomic_read(&wrong_results), "%d wrong results",
 	       atomic_read(&wrong_results));
 	toggler_recount(&toggler);
 	toggler_settle(&toggler);
 	toggler_end(&toggler);
+	report_evidence("hammered", least);
 }
 
 void agent_cases(unsigned int steps)
