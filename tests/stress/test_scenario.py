@@ -58,6 +58,13 @@ def test_contract_of_lifecycle() -> None:
     assert Check("hammered", "ge", 200) in get("lifecycle").checks(FeatureState.ABSENT)
 
 
+def test_contract_of_kmemleak() -> None:
+    kmemleak = get("kmemleak")
+    assert Check("hits", "eq", 20) in kmemleak.checks(FeatureState.ABSENT)
+    assert Check("optimized", "eq", 0) in kmemleak.checks(FeatureState.ABSENT)
+    assert Check("optimized", "eq", 20) in kmemleak.checks(FeatureState.PRESENT)
+
+
 @pytest.mark.parametrize("name", load_all())
 def test_all_evidence_that_a_scenario_asks_for_is_said_by_the_guest(name: str) -> None:
     sources = b"".join((*guest.module_sources().values(), *guest.scripts().values())).decode()

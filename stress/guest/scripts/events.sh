@@ -4,11 +4,6 @@
 
 . /scenarios/report.sh "$@"
 
-# "NAME HITS MISSED", a line for each event.
-profile() {
-	awk -v name="$1" '$1 == name { print $2, $3 }' $TRACING/kprobe_profile
-}
-
 traced() {
 	grep -c "$1" $TRACING/trace
 }

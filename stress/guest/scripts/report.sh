@@ -89,6 +89,11 @@ restored_case() {
 }
 
 # Calls the target so often.
+# profile EVENT: "HITS MISSED", as tracefs counted them.
+profile() {
+	awk -v name="$1" '$1 == name { print $2, $3 }' $TRACING/kprobe_profile
+}
+
 call() {
 	echo "$1" >$TARGET
 }
