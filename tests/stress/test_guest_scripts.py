@@ -80,6 +80,20 @@ def run(root: Path, script: str, *words: str, kernel: str = KERNEL) -> Said:
     return said
 
 
+def test_parameters_are_variables(root: Path) -> None:
+    said = run(
+        root,
+        '. /scenarios/report.sh "$@"\necho "$hits $hit_count $text_1 $scenario"\n',
+        "scenario=a-b",
+        "hits=5",
+        "hit-count=6",
+        "text-1=x-y=z",
+        "bad name=7",
+        "$(reboot)=8",
+    )
+    assert said.other == ["5 6 x-y=z a-b"]
+
+
 def refuse(path: Path) -> None:
     """Put a folder where a file was: not even root can write to that."""
     path.unlink()

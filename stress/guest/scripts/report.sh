@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What scripts of scenarios say of themselves, and the target that they put probes on. A script
-# begins with `. /scenarios/report.sh "$@"`; its parameters are then variables of their names.
+# begins with `. /scenarios/report.sh "$@"`; its parameters are then variables of their names, with
+# _ for -: no variable may hold that.
 # shellcheck shell=sh
 
 TRACING=/sys/kernel/tracing
@@ -10,7 +11,7 @@ SYMBOL=farm_traced_target
 for word in "$@"; do
 	case $word in
 	*[!A-Za-z0-9_.:/,+=-]* | [!a-z]*) ;;
-	*=*) eval "${word%%=*}='${word#*=}'" ;;
+	*=*) eval "$(echo "${word%%=*}" | tr - _)='${word#*=}'" ;;
 	esac
 done
 
@@ -88,12 +89,12 @@ restored_case() {
 	fi
 }
 
-# Calls the target so often.
 # profile EVENT: "HITS MISSED", as tracefs counted them.
 profile() {
 	awk -v name="$1" '$1 == name { print $2, $3 }' $TRACING/kprobe_profile
 }
 
+# Calls the target so often.
 call() {
 	echo "$1" >$TARGET
 }
