@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One spelling of the kernel API that this module uses, for the kernels from 2.6.33 to 6.12. It
- * is an out-of-tree module built against each tree under test, hence the version checks.
+ * One spelling of the kernel API that this module uses. It is an out-of-tree module built against
+ * each tree under test, hence the version checks.
+ *
+ * It is known to build against 6.12. What stands here for older kernels, as far back as 2.6.33,
+ * was never compiled, and it is not all that they need: vzalloc(), IS_ENABLED(),
+ * ftrace_set_filter_ip(), add_cpu() and remove_cpu(), to name some, are younger than 2.6.33.
  */
 #ifndef FARM_COMPAT_H
 #define FARM_COMPAT_H
@@ -19,6 +23,20 @@
 
 #ifndef __printf			/* v3.1 */
 #define __printf(a, b)		__attribute__((format(printf, a, b)))
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(3, 1, 0)
+#include <linux/atomic.h>
+#else
+#include <asm/atomic.h>
+#endif
+
+#ifndef READ_ONCE			/* v3.19 */
+#define READ_ONCE(value)	ACCESS_ONCE(value)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 0, 0)
+#define totalram_pages()	totalram_pages	/* a variable */
 #endif
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(2, 6, 39)

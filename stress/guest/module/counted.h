@@ -5,7 +5,6 @@
 #ifndef FARM_COUNTED_H
 #define FARM_COUNTED_H
 
-#include <linux/atomic.h>
 #include <linux/kprobes.h>
 
 #include "compat.h"
