@@ -116,7 +116,8 @@ class Test:
     """One scenario on one build: what was asked for and everything that was seen of it.
 
     ``state`` is what this point may be expected to have of the feature under test; the observations
-    of a test that inherits are those of the test named by ``inherited_from``.
+    of a test that inherits are those of the test named by ``inherited_from``, but for another run's
+    controls.
     """
 
     __test__ = False

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 from farm.db.claims import UNFINISHED
 from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
 from farm.planner import Request
-from farm.records import Attempt, Build, Cell, Observation, Run, Test
+from farm.records import Attempt, Build, Cell, Observation, Purpose, Run, Test
 from stress.scenario import Clock, FeatureState
 from workers.errors import UserError
 from workers.requests import BuildResult, Point
@@ -157,7 +157,12 @@ def _build(
 
 def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str]) -> Test:
     source = row if row.inherited_from is None else sources[row.inherited_from]
-    own = row.observations if source is not row else []
+    seen = list(_seen(source.observations))
+    if source.run_id != row.run_id:
+        # A control tells whether the node was well when it was made: in another run's time.
+        seen = [one for one in seen if one.purpose is not Purpose.CONTROL]
+    if source is not row:
+        seen += _seen(row.observations)
     return Test(
         id=row.id,
         scenario=row.scenario,
@@ -167,7 +172,7 @@ def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str])
         skip=row.skip,
         state=FeatureState(row.state),
         inherited_from=row.inherited_from,
-        observations=tuple(_seen([*source.observations, *own])),
+        observations=tuple(seen),
         pending=row.id in pending or source.id in pending,
     )
 

@@ -421,6 +421,27 @@ def test_a_kernel_that_warns_is_no_control_where_an_earlier_one_is_well(bench: B
     assert (0, ["smoke"], "control") in bench.boots("r")
 
 
+@pytest.mark.parametrize("control", [{}, {"smoke": SILENT}], ids=["good", "silent"])
+def test_another_run_s_control_is_none_of_this_one_s(
+    bench: Bench, control: dict[str, Observation]
+) -> None:
+    """It says how the node was then; the results of its kernel are taken over all the same."""
+    two_points(bench)
+    bench.boot("r", smoke=SILENT)
+    bench.boot("r")
+    bench.boot("r", **control)
+    bench.submit("later", points=2)
+    bench.build("later", "k0")
+    bench.build("later", "k2")
+    assert bench.boots("later") == [(1, ["smoke", "overhead"], "test")]
+    bench.boot("later", smoke=SILENT)
+    assert bench.boots("later") == [(0, ["smoke"], "control")]
+    bench.boot("later")
+    assert bench.boots("later") == [(1, ["smoke"], "confirm")]
+    bench.boot("later", smoke=SILENT)
+    assert bench.verdict("later") == ("finished", "REGRESSION")
+
+
 def test_a_silence_without_a_good_kernel_before_it_has_no_control(bench: Bench) -> None:
     bench.submit("r", points=1)
     bench.build("r", "k0")
