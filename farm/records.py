@@ -12,6 +12,7 @@ from stress.protocol import Outcome
 from stress.scenario import Clock, FeatureState, Parameter
 from stress.transcript import Case
 from workers.boot import Ending
+from workers.console.crash import CrashKind
 from workers.requests import BuildResult, Point
 from workers.timing import Step
 
@@ -35,6 +36,11 @@ class Crash:
     kind: str
     excerpt: str
     corrupted: bool
+
+    @property
+    def is_the_machine_s(self) -> bool:
+        """Whether the machine reports itself: that is no fault of the kernel's."""
+        return self.kind == CrashKind.MACHINE_CHECK
 
 
 @dataclass(frozen=True)

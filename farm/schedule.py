@@ -263,8 +263,10 @@ def _is_telling(test: TestRow) -> bool:
     """Whether the first run of a test came to a result of the kernel's."""
     seen = (OBSERVATION.validate_python(row.seen) for row in test.observations)
     first = next((one for one in seen if one.purpose is not Purpose.CONTROL), None)
-    if first is None or first.crash is not None:
-        return first is not None
+    if first is None:
+        return False
+    if first.crash is not None:
+        return not first.crash.is_the_machine_s
     return first.intact and first.outcome in (Outcome.DONE, Outcome.SKIP)
 
 

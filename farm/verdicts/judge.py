@@ -18,7 +18,6 @@ from stress.measurement import Measurement, measurement
 from stress.protocol import Outcome
 from stress.scenario import Check, Clock, FeatureState, Scenario
 from workers.boot import Ending
-from workers.console.crash import CrashKind
 from workers.status import Status, worst
 
 CONFIRMED = 2
@@ -294,7 +293,7 @@ def _crashed(seen: Observation, cases: list[CaseVerdict], scenario: Scenario) ->
     if seen.crash is None:
         raise AssertionError("called for crashes only")
     title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
-    if seen.crash.kind == CrashKind.MACHINE_CHECK:
+    if seen.crash.is_the_machine_s:
         return Judgement(Status.MISS, f"the node is suspect: {title}", tuple(cases))
     if seen.open_case is not None:
         cases.append(CaseVerdict(seen.open_case, Status.FAIL, title))

@@ -24,6 +24,7 @@ from stress.protocol import Outcome
 from stress.scenario import FeatureState, load_all
 from stress.transcript import Case
 from workers.boot import Ending
+from workers.console.crash import CrashKind
 from workers.prepare import PrepareResult
 from workers.requests import BuildResult, Point
 from workers.status import Status
@@ -307,7 +308,9 @@ def test_without_reuse_nothing_is(bench: Bench) -> None:
     assert len(bench.boots("second")) == 2
 
 
-@pytest.mark.parametrize("what", ["nothing yet", "silence", "an error", "lost lines"])
+@pytest.mark.parametrize(
+    "what", ["nothing yet", "silence", "an error", "lost lines", "a machine check"]
+)
 def test_what_told_nothing_is_not_taken_over(bench: Bench, what: str) -> None:
     bench.submit("first", points=1)
     bench.build("first", "k0")
@@ -316,6 +319,7 @@ def test_what_told_nothing_is_not_taken_over(bench: Bench, what: str) -> None:
         "silence": SILENT,
         "an error": replace(passes, outcome=Outcome.ERROR),
         "lost lines": replace(passes, intact=False),
+        "a machine check": replace(CRASHED, crash=replace(CRASH, kind=CrashKind.MACHINE_CHECK)),
     }
     if what in seen:
         bench.boot("first", smoke=seen[what])
