@@ -297,7 +297,7 @@ def _add_follow_ups(
     as on a kernel that an enabling patch left as it was, the test asks for itself.
     """
     judgements = judge_all(run, host.scenarios)
-    added = False
+    queued = set[tuple[str, Purpose]]()
     for build in run.builds:
         # A known issue may be what a canary is: it has to be seen twice there like any other fault.
         planted = request.canaries and build.point > 0
@@ -318,11 +318,13 @@ def _add_follow_ups(
                 target = (_build_of(run, found), found)
             elif _is_old(run, build, test, judgements, known):
                 continue
-            if target[1].id in _given_up(jobs, purpose):
+            of, asked = target
+            # One control serves all the silent kernels behind it.
+            if (asked.id, purpose) in queued or asked.id in _given_up(jobs, purpose):
                 continue
-            session.add(_boot_job(row.id, test.node, target[0], [target[1].id], purpose))
-            added = True
-    return added
+            session.add(_boot_job(row.id, test.node, of, [asked.id], purpose))
+            queued.add((asked.id, purpose))
+    return bool(queued)
 
 
 def _is_old(

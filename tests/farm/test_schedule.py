@@ -395,6 +395,18 @@ def test_a_silence_gets_a_control_then_a_second_look(bench: Bench) -> None:
     assert bench.verdict("r") == ("finished", "REGRESSION")
 
 
+def test_one_control_serves_all_silences_behind_it(bench: Bench) -> None:
+    bench.submit("r", points=4)
+    for kernel in ("k0", "k1", "k2", "k3"):
+        bench.build("r", kernel)
+    for _ in range(3):
+        bench.boot("r", smoke=SILENT)
+    bench.boot("r")
+    assert bench.boots("r") == [(0, ["smoke"], "control")]
+    bench.boot("r")
+    assert bench.boots("r") == [(point, ["smoke"], "confirm") for point in (3, 2, 1)]
+
+
 def test_a_silent_control_ends_the_matter(bench: Bench) -> None:
     two_points(bench)
     bench.boot("r", smoke=SILENT)
