@@ -307,18 +307,16 @@ def _add_follow_ups(
             source = judgements.get(test.inherited_from or "")
             if need is None or (source is not None and source.need is not None):
                 continue
-            target = (build, test)
-            purpose = Purpose.CONFIRM
+            of, asked, purpose = build, test, Purpose.CONFIRM
             if need is Need.CONTROL:
                 purpose = Purpose.CONTROL
                 ended = (one for one in earlier(run, build, test) if evidence(one) is not None)
                 found = next((one for one in ended if came_to_its_end(judgements[one.id])), None)
                 if found is None:
                     continue
-                target = (_build_of(run, found), found)
+                of, asked = _build_of(run, found), found
             elif _is_old(run, build, test, judgements, known):
                 continue
-            of, asked = target
             # One control serves all the silent kernels behind it.
             if (asked.id, purpose) in queued or asked.id in _given_up(jobs, purpose):
                 continue
