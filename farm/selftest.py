@@ -178,7 +178,7 @@ def _evaluate(
         return _cured(canary.cures, pairs, issues, result)
     for found, before in pairs:
         for fault in found.confirmed:
-            if fault.kind is Kind.BOOT or fault.title.startswith("boot:"):
+            if fault.is_of_the_boot:
                 return result(Caught.INVALID, f"does not boot: {fault.title}")
             if before is not None and _passes(before, fault):
                 return result(Caught.CAUGHT, fault.title, fault.case)

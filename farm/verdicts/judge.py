@@ -28,6 +28,9 @@ MOST_RUNS = 3
 Evidence = Mapping[str, int]
 """What a guest showed, by name."""
 
+BOOT = "boot: "
+"""Begins the title of what strikes before any scenario begins."""
+
 
 class Kind(StrEnum):
     """What shows a fault."""
@@ -56,6 +59,11 @@ class Fault:
     title: str = field(compare=False)
     case: str | None = field(default=None, compare=False)
     scenario: str | None = field(default=None, compare=False)
+
+    @property
+    def is_of_the_boot(self) -> bool:
+        """Whether it strikes before any scenario begins."""
+        return self.kind is Kind.BOOT or self.title.startswith(BOOT)
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def judge(
     """
     if test.skip is not None:
         return Judgement(Status.SKIP, test.skip)
-    own = [seen for seen in test.observations if seen.purpose is not Purpose.CONTROL]
+    own = _own(test)
     if not own:
         return Judgement(Status.MISS, "no boot of it came to a result")
     singles = [_single(seen, scenario, test.state, before) for seen in own]
@@ -145,6 +153,40 @@ def evidence(test: Test) -> Evidence | None:
     """Return what the first run that came to its end showed; None when none did."""
     whole = (seen for seen in test.observations if seen.outcome is Outcome.DONE and seen.intact)
     return next((seen.evidence for seen in whole), None)
+
+
+def shows(test: Test, verdict: Judgement, fault: Fault) -> bool:
+    """Whether a test shows a fault: a crash speaks for its run, and a case may fail beside it."""
+    return fault in verdict.faults or any(
+        case.name == fault.key and not (case.ok or case.skip)
+        for seen in _own(test)
+        for case in seen.cases
+    )
+
+
+def looks(test: Test, fault: Fault) -> int:
+    """Return how many runs of a test came so far that they would have shown a fault.
+
+    What cuts a run off hides all that was to come after it.
+    """
+    return sum(_would_show(seen, fault) for seen in _own(test))
+
+
+def _own(test: Test) -> list[Observation]:
+    """Return the runs that were made for the test's own sake."""
+    return [seen for seen in test.observations if seen.purpose is not Purpose.CONTROL]
+
+
+def _would_show(seen: Observation, fault: Fault) -> bool:
+    ended = seen.intact and seen.outcome in (Outcome.DONE, Outcome.SKIP)
+    if fault.kind is Kind.MEASUREMENT:
+        return seen.crash is None and any(one.name == fault.key for one in seen.measures)
+    if fault.kind is Kind.EVIDENCE:
+        # Behind a crash it is not looked at.
+        return ended and seen.outcome is Outcome.DONE and seen.crash is None
+    if fault.is_of_the_boot and seen.crash is not None and not seen.before_start:
+        return True
+    return ended or any(case.name == fault.case for case in seen.cases)
 
 
 def _is_silent(seen: Observation) -> bool:
@@ -216,7 +258,7 @@ def _silence(seen: Observation) -> str:
     where = seen.open_case or "no case"
     match seen.ending:
         case Ending.NEVER_SPOKE:
-            return "boot: silent"
+            return f"{BOOT}silent"
         case Ending.RESET:
             return f"reset in {where}"
         case Ending.FLOODED:
@@ -292,7 +334,7 @@ def _missing(
 def _crashed(seen: Observation, cases: list[CaseVerdict], scenario: Scenario) -> Judgement:
     if seen.crash is None:
         raise AssertionError("called for crashes only")
-    title = f"boot: {seen.crash.title}" if seen.before_start else seen.crash.title
+    title = f"{BOOT}{seen.crash.title}" if seen.before_start else seen.crash.title
     if seen.crash.is_the_machine_s:
         return Judgement(Status.MISS, f"the node is suspect: {title}", tuple(cases))
     if seen.open_case is not None:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from farm.issues import Issue, recognise
 from farm.records import Build, Cell, Run, Test
-from farm.verdicts.judge import Fault, Judgement, Kind, controls, evidence, judge
+from farm.verdicts.judge import Fault, Judgement, Kind, controls, evidence, judge, looks, shows
 from stress.measurement import Measurement
 from stress.scenario import Clock, Scenario
 from workers.status import Status
@@ -77,8 +78,8 @@ class Assessment:
 PLAIN = frozenset({Kind.APPLY, Kind.BUILD, Kind.WARNING})
 """What shows no fault but that of the patch itself."""
 
-TELLING = frozenset({Status.PASS, Status.FAIL, Status.SKIP})
-"""What a point must be for a later one to be compared with it."""
+TELLING = frozenset({Status.PASS, Status.FAIL})
+"""What a test must be for its runs to tell of a fault that they do not show."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def assess(
         *_testing(run, judgements),
         *_measuring(run, judgements, effects),
     ]
-    regressions = tuple(_merged(seen, enabling, issues))
+    merged = _merged(seen, enabling, issues)
+    regressions = tuple(sorted(merged, key=lambda one: one.first_bad))
     verdict, reason = _verdict(run, judgements, regressions, issues)
     return Assessment(verdict, reason, judgements, regressions)
 
@@ -197,30 +199,47 @@ def _testing(run: Run, judgements: Mapping[str, Judgement]) -> Iterator[_Seen]:
         verdict = judgements[test.id]
         if verdict.status is not Status.FAIL:
             continue
-        before = (judgements[one.id] for one in earlier(run, build, test))
-        known = next((one for one in before if one.status in TELLING), None)
+        before = list(earlier(run, build, test))
         for fault, shown in zip(verdict.faults, verdict.shown, strict=True):
-            if known is not None and fault in known.faults:
+            clean = _clean_runs(before, judgements, fault)
+            if clean is None:
                 continue
-            confidence = _confidence(shown, verdict.runs, known)
+            confidence = _confidence(shown, verdict.runs, clean)
             where = Where(cell.arch, cell.config, test.node)
             confirmed = fault in verdict.confirmed
             yield _Seen(fault, where, build.point, (test.id,), confirmed, confidence)
 
 
-def _confidence(bad: int, runs: int, before: Judgement | None) -> float:
+def _clean_runs(
+    before: Sequence[Test], judgements: Mapping[str, Judgement], fault: Fault
+) -> float | None:
+    """Return how many runs without a fault the nearest test has that tells of it; None if it shows.
+
+    Tests in which it may have been hidden, as by a crash that cut them off before, are passed over.
+    Where the scenario does not apply, its faults can't be.
+    """
+    for test in before:
+        verdict = judgements[test.id]
+        if verdict.status is Status.SKIP:
+            return math.inf
+        if verdict.status not in TELLING:
+            continue
+        if shows(test, verdict, fault):
+            return None
+        if runs := looks(test, fault):
+            return runs
+    return 0
+
+
+def _confidence(bad: int, runs: int, clean: float) -> float:
     """Return how sure it is that the point before is good.
 
     With the fault showing in ``bad`` of ``runs`` here (Laplace's estimate of its rate), this is the
-    chance that the clean runs there were not luck: syzkaller's 1 - (1 - p)^good. Where the scenario
-    does not apply, its faults can't be; where nothing is known, nothing is sure.
+    chance that the ``clean`` runs there were not luck: syzkaller's 1 - (1 - p)^good. Where nothing
+    is known, nothing is sure.
     """
-    if before is None:
-        return 0.0
-    if before.status is Status.SKIP:
-        return 1.0
     rate = (bad + 1) / (runs + 2)
-    return 1.0 - (1.0 - rate) ** before.runs
+    return 1.0 - math.pow(1.0 - rate, clean)
 
 
 def _measuring(run: Run, judgements: Mapping[str, Judgement], effects: Effects) -> Iterator[_Seen]:
@@ -252,16 +271,20 @@ def _slower(old: Measurement, new: Measurement, least: float) -> bool:
 def _merged(
     seen: Iterable[_Seen], enabling: frozenset[int], issues: Sequence[Issue]
 ) -> Iterator[Regression]:
-    """Put the same fault in several cells together; the first point that shows it leads.
+    """Put the same fault in several cells together; the first point that surely shows it leads.
 
-    What the base has is no patch's doing, and what a patch brings back is the patch's.
+    What the base has is no patch's doing, and what a patch brings back is the patch's. What showed
+    once and not again leads only where there is nothing better, and so does what has nothing
+    before it to be compared with.
     """
     groups = dict[tuple[Fault, bool], list[_Seen]]()
     for one in sorted(seen, key=lambda one: one.point):
         groups.setdefault((one.fault, one.point == 0), []).append(one)
-    for (fault, old), group in groups.items():
-        first = group[0]
-        confirmed = any(one.confirmed for one in group)
+    for (_, old), group in groups.items():
+        confirmed = [one for one in group if one.confirmed]
+        leading = [one for one in confirmed if one.confidence > 0] or confirmed or group
+        first = leading[0]
+        fault = first.fault
         # An enabling patch may have brought a fault or only made it visible: not known without more
         # runs.
         unknown = not old and first.point in enabling and fault.kind not in PLAIN
@@ -276,7 +299,7 @@ def _merged(
             where=tuple(dict.fromkeys(one.where for one in group)),
             tests=tuple(dict.fromkeys(test for one in group for test in one.tests)),
             first_bad=first.point,
-            confidence=round(max(one.confidence for one in group if one.point == first.point), 3),
+            confidence=round(max(one.confidence for one in leading if one.point == first.point), 3),
             introduced=None if unknown else not old,
             issue=None if issue is None else issue.id,
         )

@@ -44,6 +44,7 @@ SCENARIOS = {"s": SCENARIO}
 EFFECTS = Effects({Clock.ICOUNT: 0.02})
 CELL = Cell("x86_64", "preempt-none", "auto")
 OTHER_CELL = replace(CELL, config="preempt")
+PRESENT = FeatureState.PRESENT
 
 GOOD = Observation(
     Purpose.TEST,
@@ -209,6 +210,26 @@ def test_more_clean_runs_before_make_it_surer() -> None:
     assert only(found).confidence == 0.938
 
 
+def test_what_showed_once_does_not_lead_where_another_point_is_sure() -> None:
+    flake = [BAD_A, *(replace(GOOD, purpose=Purpose.CONFIRM) for _ in range(2))]
+    counted = replace(BAD_A, cases=(replace(BAD_A.cases[0], reason="0 of 2"), BAD_A.cases[1]))
+    found = judged(series([GOOD], [GOOD], flake, [GOOD], [GOOD], twice(counted)))
+    one = only(found)
+    assert (found.verdict, one.state) == (Verdict.REGRESSION, State.NEW)
+    assert (one.first_bad, one.confidence, one.title) == (5, 0.75, "s.a: 0 of 2")
+    assert one.tests == ("preempt-none.2", "preempt-none.5")
+
+
+def test_regressions_stand_in_the_order_of_their_points() -> None:
+    flake = [CRASH, *(replace(GOOD, purpose=Purpose.CONFIRM) for _ in range(2))]
+    found = judged(series([GOOD], flake, twice(BAD_A), [GOOD], twice(CRASH)))
+    assert [(one.first_bad, one.kind) for one in found.regressions] == [
+        (2, Kind.CASE),
+        (4, Kind.CRASH),
+    ]
+    assert found.reason == "point 2: s.a: 1 of 2 and 1 more"
+
+
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
@@ -256,6 +277,63 @@ def test_a_silent_control_makes_the_node_suspect() -> None:
     found = judged(series([GOOD, control], twice(SILENT)))
     assert (found.verdict, found.regressions) == (Verdict.INCONCLUSIVE, ())
     assert "the node is suspect" in found.reason
+
+
+# A fault behind another.
+
+CUT_OFF = replace(CRASH, cases=(), intact=False, open_case="s.a")
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        CUT_OFF,
+        replace(CUT_OFF, open_case=None),
+        replace(CUT_OFF, open_case="s.b", cases=BAD_A.cases[:1]),
+    ],
+    ids=["in the case", "before it", "after it failed"],
+)
+def test_a_crash_does_not_move_the_blame_for_what_it_hides(crash: Observation) -> None:
+    found = judged(series([BAD_A], [BAD_A], twice(crash), twice(BAD_A)))
+    assert [(one.first_bad, one.kind, one.state) for one in found.regressions] == [
+        (0, Kind.CASE, State.ONGOING),
+        (2, Kind.CRASH, State.NEW),
+    ]
+
+
+def test_what_is_hidden_in_the_base_is_nobody_s() -> None:
+    found = judged(series(twice(CUT_OFF), twice(BAD_A)))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert [(one.first_bad, one.confidence) for one in found.regressions] == [(0, 0.0), (1, 0.0)]
+
+
+def test_a_crash_hides_nothing_of_the_cases_before_it() -> None:
+    late = replace(CUT_OFF, open_case="s.b", cases=GOOD.cases[:1])
+    found = judged(series([GOOD], twice(late), twice(BAD_A)))
+    assert [(one.first_bad, one.case, one.confidence) for one in found.regressions] == [
+        (1, "s.b", 0.75),
+        (2, "s.a", 0.938),
+    ]
+
+
+def test_a_crash_in_a_scenario_hides_nothing_of_the_boot() -> None:
+    boots_not = replace(CUT_OFF, open_case=None, before_start=True)
+    found = judged(series(twice(CUT_OFF), twice(boots_not)))
+    assert found.verdict is Verdict.REGRESSION
+    assert found.reason == "point 1: boot: BUG in poke"
+
+
+def test_a_warning_that_cuts_nothing_off_hides_no_case_but_evidence() -> None:
+    warns = replace(GOOD, crash=CRASH.crash)
+    without = replace(GOOD, evidence={"hits": 1, "j": 0})
+    worse = replace(without, cases=BAD_A.cases)
+    boots = [[without], twice(warns), twice(worse)]
+    found = judged(run(*(build(point, seen, state=PRESENT) for point, seen in enumerate(boots))))
+    assert [(one.first_bad, one.kind) for one in found.regressions] == [
+        (0, Kind.EVIDENCE),
+        (1, Kind.CRASH),
+        (2, Kind.CASE),
+    ]
 
 
 # Applying, building, warnings.
@@ -374,7 +452,7 @@ def test_the_same_evidence_is_judged_by_what_the_point_should_have() -> None:
     found = judged(
         run(
             build(0, [without]),
-            build(1, twice(without), state=FeatureState.PRESENT),
+            build(1, twice(without), state=PRESENT),
         ),
         frozenset({1}),
     )
@@ -414,3 +492,15 @@ def test_a_fault_of_one_cell_s_base_is_new_in_another() -> None:
         (0, "preempt-none"),
         (1, "preempt"),
     ]
+
+
+def test_a_cell_that_knows_nothing_of_its_base_does_not_lead() -> None:
+    found = judged(
+        run(
+            build(0, [BROKEN], CELL),
+            build(1, twice(CRASH), CELL),
+            *(build(point, [GOOD], OTHER_CELL) for point in (0, 1)),
+            build(2, twice(CRASH), OTHER_CELL),
+        )
+    )
+    assert (found.verdict, only(found).first_bad) == (Verdict.REGRESSION, 2)
