@@ -8,6 +8,7 @@ shows no crash, and the evidence holds.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,11 @@ class Fault:
     title: str = field(compare=False)
     case: str | None = field(default=None, compare=False)
     scenario: str | None = field(default=None, compare=False)
+
+    @property
+    def id(self) -> str:
+        """What names it in every run: the same for the same fault."""
+        return hashlib.sha256(f"{self.kind} {self.key}".encode()).hexdigest()[:12]
 
     @property
     def is_of_the_boot(self) -> bool:
@@ -157,11 +163,8 @@ def evidence(test: Test) -> Evidence | None:
 
 def shows(test: Test, verdict: Judgement, fault: Fault) -> bool:
     """Whether a test shows a fault: a crash speaks for its run, and a case may fail beside it."""
-    return fault in verdict.faults or any(
-        case.name == fault.key and not (case.ok or case.skip)
-        for seen in _own(test)
-        for case in seen.cases
-    )
+    failed = (case.name for seen in _own(test) for case in seen.cases if not (case.ok or case.skip))
+    return fault in verdict.faults or (fault.kind is Kind.CASE and fault.key in failed)
 
 
 def looks(test: Test, fault: Fault) -> int:
@@ -180,7 +183,8 @@ def _own(test: Test) -> list[Observation]:
 def _would_show(seen: Observation, fault: Fault) -> bool:
     ended = seen.intact and seen.outcome in (Outcome.DONE, Outcome.SKIP)
     if fault.kind is Kind.MEASUREMENT:
-        return seen.crash is None and any(one.name == fault.key for one in seen.measures)
+        whole = seen.intact and seen.crash is None
+        return whole and any(one.name == fault.key for one in seen.measures)
     if fault.kind is Kind.EVIDENCE:
         # Behind a crash it is not looked at.
         return ended and seen.outcome is Outcome.DONE and seen.crash is None

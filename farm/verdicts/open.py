@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from farm.records import Run
-from farm.verdicts.judge import Kind
-from farm.verdicts.regressions import Assessment, Regression, State, Where
-from stress.scenario import Clock
+from farm.records import Build, Run, Test
+from farm.verdicts.judge import Fault, Judgement, Kind, looks, shows
+from farm.verdicts.regressions import TELLING, Assessment, Regression, State, Where
 from workers.status import Status
 
 CLOSED = frozenset({State.FIXED, State.KNOWN, State.ONGOING})
@@ -20,46 +19,62 @@ Assessed = tuple[Run, Assessment]
 def open_regressions(runs: Sequence[Assessed]) -> Iterator[tuple[Run, Regression]]:
     """Yield the open regressions of one series with the newest run that shows each.
 
-    ``runs`` are runs of that series, the newest first. A later run closes a regression only when it
-    looked at the same thing at its last point: a narrower one says nothing of what it left out.
+    ``runs`` are runs of that series, the newest first. Wherever a regression was seen, only a later
+    run that shows it again or looked for it settles it: a narrower one says nothing of what it left
+    out.
     """
-    seen = set[str]()
+    told = set[str]()
     for number, (run, assessment) in enumerate(runs):
         for one in assessment.regressions:
-            if one.id in seen:
+            if one.state in CLOSED or one.id in told:
                 continue
-            seen.add(one.id)
             later = runs[:number]
-            if one.state not in CLOSED and not any(_looked(run, one, *again) for again in later):
+            if any(not _is_settled(run, one, where, later) for where in one.where):
+                told.add(one.id)
                 yield run, one
 
 
-def _looked(run: Run, regression: Regression, later: Run, assessment: Assessment) -> bool:
-    """Whether a later run came to a result wherever a regression was seen."""
-    tests = [test for build in run.builds for test in build.tests if test.id in regression.tests]
-    wanted = {(test.scenario, test.clock) for test in tests}
-    return all(
-        _looked_at(where, regression.kind, later, assessment, wanted) for where in regression.where
+def _is_settled(run: Run, one: Regression, where: Where, later: Sequence[Assessed]) -> bool:
+    """Whether a later run has its own word on a regression at one of its places."""
+    return any(
+        any(again.id == one.id and where in again.where for again in assessment.regressions)
+        or _is_gone(run, one, where, newer, assessment)
+        for newer, assessment in later
     )
 
 
-def _looked_at(
-    where: Where, kind: Kind, later: Run, assessment: Assessment, wanted: set[tuple[str, Clock]]
-) -> bool:
-    if kind is Kind.APPLY:
+def _is_gone(run: Run, one: Regression, where: Where, later: Run, assessment: Assessment) -> bool:
+    """Whether a later run, which does not list a regression at a place, looked there for it.
+
+    At its last point: what is only left out of the middle of a series may still come.
+    """
+    if one.kind is Kind.APPLY:
         return bool(later.points)
     tip = max((point.index for point in later.points), default=None)
-    builds = [
-        build
-        for build in later.builds
-        if build.point == tip and (build.cell.arch, build.cell.config) == (where.arch, where.config)
-    ]
+    builds = [build for build in later.builds if build.point == tip and _is_at(build, where)]
     if where.node is None:
-        return any(one.result is not None and one.result.status is Status.PASS for one in builds)
-    passed = {
-        (test.scenario, test.clock)
-        for build in builds
-        for test in build.tests
-        if test.node == where.node and assessment.judgements[test.id].status is Status.PASS
+        return any(of.result is not None and of.result.status is Status.PASS for of in builds)
+    wanted = {
+        (test.scenario, test.clock) for test in _tests(run.builds, where) if test.id in one.tests
     }
-    return bool(wanted) and wanted <= passed
+    clean = {
+        (test.scenario, test.clock)
+        for test in _tests(builds, where)
+        if _is_clean(test, assessment.judgements[test.id], one.fault)
+    }
+    return bool(wanted) and wanted <= clean
+
+
+def _is_clean(test: Test, verdict: Judgement, fault: Fault) -> bool:
+    """Whether a test would have shown a fault and does not, whatever else it shows."""
+    return verdict.status in TELLING and looks(test, fault) > 0 and not shows(test, verdict, fault)
+
+
+def _tests(builds: Sequence[Build], where: Where) -> Iterator[Test]:
+    for build in builds:
+        if _is_at(build, where):
+            yield from (test for test in build.tests if test.node == where.node)
+
+
+def _is_at(build: Build, where: Where) -> bool:
+    return (build.cell.arch, build.cell.config) == (where.arch, where.config)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,21 +47,35 @@ class Where:
 class Regression:
     """One fault, with the first point that shows it.
 
+    What the base has and a patch brings back, or brings into another cell, are two of one fault.
     ``introduced``: True, False (an enabling patch only made it visible) or None (not known).
     ``issue`` is the known issue that it is.
     """
 
-    id: str
+    fault: Fault
     state: State
-    kind: Kind
-    title: str
-    case: str | None
     where: tuple[Where, ...]
     tests: tuple[str, ...]
     first_bad: int
     confidence: float
     introduced: bool | None
     issue: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.fault.id
+
+    @property
+    def kind(self) -> Kind:
+        return self.fault.kind
+
+    @property
+    def title(self) -> str:
+        return self.fault.title
+
+    @property
+    def case(self) -> str | None:
+        return self.fault.case
 
 
 @dataclass(frozen=True)
@@ -291,11 +304,8 @@ def _merged(
         issue = recognise(fault, issues)
         state = State.ONGOING if old else State.NEW if confirmed else State.FLAKY
         yield Regression(
-            id=hashlib.sha256(f"{fault.kind} {fault.key}".encode()).hexdigest()[:12],
+            fault=fault,
             state=state if issue is None else State.KNOWN,
-            kind=fault.kind,
-            title=fault.title,
-            case=fault.case,
             where=tuple(dict.fromkeys(one.where for one in group)),
             tests=tuple(dict.fromkeys(test for one in group for test in one.tests)),
             first_bad=first.point,

@@ -54,6 +54,35 @@ def test_a_later_run_that_did_not_look_closes_nothing(farm: Any, series: Any, br
     assert listed(farm) == [(broken["run"], "smoke.first: 5 of 10")]
 
 
+def test_what_the_base_had_and_a_patch_brings_back_is_open(
+    farm: Any, series: Any, program: Program
+) -> None:
+    series.base({"program.json": program(smoke=BROKEN)})
+    series.patch("mend", {"program.json": program()})
+    series.patch("break again", {"program.json": program(smoke=BROKEN)})
+    said = farm.submit(series.write())
+    assert said.status == 1
+    states = [one["state"] for one in farm("regressions", "latest", "--json").document[
+        "regressions"
+    ]]  # fmt: skip
+    assert states == ["ongoing", "new"]
+    assert listed(farm) == [(said.document["run"], "smoke.first: 5 of 10")]
+
+
+def test_a_known_issue_keeps_nothing_open(farm: Any, series: Any, program: Program) -> None:
+    """The test never passes, but the case does."""
+    known = {"geometry.first": "ok", "geometry.post-late": "not ok # 0 of 10"}
+    broken = {**known, "geometry.first": "not ok # 5 of 10"}
+    series.base({"program.json": program(geometry={"cases": known})})
+    series.patch("explain", {"doc": "x\n"})
+    series.patch("break", {"program.json": program(geometry={"cases": broken})})
+    said = farm.submit(series.write(scenarios=["geometry"]))
+    assert listed(farm) == [(said.document["run"], "geometry.first: 5 of 10")]
+    series.patches = series.patches[:1]
+    assert farm.submit(series.write(scenarios=["geometry"])).status == 0
+    assert listed(farm) == []
+
+
 def test_another_series_closes_nothing(farm: Any, series: Any, broken: Any) -> None:
     series.patches = series.patches[:1]
     assert farm.submit(series.write(series={"title": "another", "version": 1})).status == 0

@@ -10,6 +10,7 @@ import pytest
 
 from farm.records import Build, Cell, Crash, Observation, Purpose, Run, Test
 from farm.verdicts.judge import Kind
+from farm.verdicts.open import open_regressions
 from farm.verdicts.regressions import (
     Assessment,
     Effects,
@@ -504,3 +505,66 @@ def test_a_cell_that_knows_nothing_of_its_base_does_not_lead() -> None:
         )
     )
     assert (found.verdict, only(found).first_bad) == (Verdict.REGRESSION, 2)
+
+
+# What is open.
+
+
+def opened(*runs: Run) -> list[tuple[str, int]]:
+    """Return what is open in runs, the newest first: by run and first bad point."""
+    named = [replace(one, id=f"run {number}") for number, one in enumerate(runs)]
+    found = open_regressions([(one, judged(one)) for one in named])
+    return [(of.id, one.first_bad) for of, one in found]
+
+
+def test_a_fault_of_one_cell_s_base_is_open_where_a_patch_brings_it() -> None:
+    assert opened(
+        run(
+            build(0, twice(CRASH), CELL),
+            build(0, [GOOD], OTHER_CELL),
+            build(1, [CRASH], CELL),
+            build(1, twice(CRASH), OTHER_CELL),
+        )
+    ) == [("run 0", 1)]
+
+
+def test_a_run_settles_a_regression_where_it_looked() -> None:
+    bad = run(
+        *(build(0, [GOOD], cell) for cell in (CELL, OTHER_CELL)),
+        *(build(1, twice(CRASH), cell) for cell in (CELL, OTHER_CELL)),
+    )
+    narrow = [run(*(build(point, [GOOD], cell) for point in (0, 1))) for cell in (CELL, OTHER_CELL)]
+    base_s = run(*(build(point, [CRASH]) for point in (0, 1)))
+    assert opened(narrow[0], bad) == [("run 1", 1)]
+    assert opened(base_s, bad) == [("run 1", 1)], "the base has it in one of the cells only"
+    assert opened(narrow[1], narrow[0], bad) == opened(narrow[1], base_s, bad) == []
+    assert opened(narrow[0], series([GOOD], twice(CRASH)), bad) == [("run 2", 1)]
+    assert opened(bad, narrow[1], bad) == [("run 0", 1)], "one regression, by its newest run"
+
+
+@pytest.mark.parametrize(
+    ("seen", "closes"),
+    [
+        ([GOOD], True),
+        ([replace(BAD_BOTH, cases=(GOOD.cases[0], BAD_BOTH.cases[1]))], True),
+        (twice(replace(CUT_OFF, cases=GOOD.cases[:1], open_case="s.b")), True),
+        (twice(CUT_OFF), False),
+        (twice(replace(CRASH, cases=BAD_A.cases)), False),
+        ([SILENT], False),
+        ([BROKEN], False),
+        ("not observable here", False),
+        (None, False),
+    ],
+    ids=["pass", "another case", "a crash behind it", "a crash before it", "a crash beside it",
+         "silence", "error", "skip", "nothing"],
+)  # fmt: skip
+def test_what_closes_a_regression(seen: Seen, closes: bool) -> None:
+    """Whatever else the last point shows, if only it would have shown this too."""
+    bad = series([GOOD], twice(BAD_A))
+    assert (("run 1", 1) not in opened(series([GOOD], seen), bad)) is closes
+
+
+def test_a_slowdown_is_closed_by_a_figure_only() -> None:
+    slow = series(costs([500]), costs([540]))
+    assert opened(series(costs([500]), costs([500])), slow) == []
+    assert opened(series([GOOD], [GOOD]), slow) == [("run 1", 1)]
