@@ -43,7 +43,8 @@ class Caught(StrEnum):
 class Result:
     """One canary: what became of it, by which case, how that showed, and the base's status in it.
 
-    ``seconds`` are those of its build and its boots.
+    ``seconds`` are those of its build and its boots; ``complete`` says whether they all came to a
+    result.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Result:
     how: str
     control: Status
     seconds: float
+    complete: bool
 
 
 def find(names: Sequence[str]) -> tuple[Canary, ...]:
@@ -113,7 +115,7 @@ def evaluate(
     if not run.points:
         return ()
     return tuple(
-        _evaluate(run, index, canary, judgements, issues)
+        _evaluate(run, request, index, canary, judgements, issues)
         for index, canary in enumerate(request.canaries, start=1)
         if ended or _settled(run, index, judgements)
     )
@@ -122,21 +124,27 @@ def evaluate(
 def verdict(results: Sequence[Result]) -> tuple[Verdict, str]:
     """Return the verdict on the suite: PASS when everything that could be seen here was caught.
 
-    Of what was not caught, a fault that the base says nothing about tells nothing about the suite.
+    What was not caught tells nothing about the suite where the base says nothing about it, or where
+    not all that could have caught it came to a result.
     """
     if not results:
         return Verdict.INCONCLUSIVE, "nothing was planted"
     wrong = [one for one in results if one.result in (Caught.MISSED, Caught.INVALID)]
-    for result in sorted(wrong, key=lambda one: one.control is Status.MISS):
-        kind = Verdict.INCONCLUSIVE if result.control is Status.MISS else Verdict.REGRESSION
+    for result in sorted(wrong, key=_is_doubtful):
+        kind = Verdict.INCONCLUSIVE if _is_doubtful(result) else Verdict.REGRESSION
         return kind, f"{result.name} {result.result}: {result.how}"
     caught = sum(result.result is Caught.CAUGHT for result in results)
     rest = ", the others not observable here" if caught < len(results) else ""
     return Verdict.PASS, f"{caught} of {len(results)} caught{rest}"
 
 
+def _is_doubtful(result: Result) -> bool:
+    return result.control is Status.MISS or not result.complete
+
+
 def _evaluate(
     run: Run,
+    request: Request,
     index: int,
     canary: Canary,
     judgements: Mapping[str, Judgement],
@@ -152,15 +160,20 @@ def _evaluate(
         if build.point == 0
         for test in build.tests
     }
+    wanted = request.scenarios_of(index)
     control = worst(
-        base[build.cell, test.key].status
-        for build in builds
+        judgements[test.id].status
+        for build in run.builds
+        if build.point == 0
         for test in build.tests
-        if (build.cell, test.key) in base
+        if test.scenario in wanted
     )
+    complete = all(
+        build.result is not None and build.result.status is not Status.MISS for build in builds
+    ) and all(judgements[test.id].status is not Status.MISS for test in tests)
 
     def result(caught: Caught, how: str, case: str | None = None) -> Result:
-        return Result(canary.name, caught, case, how, control, round(seconds, 1))
+        return Result(canary.name, caught, case, how, control, round(seconds, 1), complete)
 
     if (reason := run.points[index].reason) is not None:
         return result(Caught.INVALID, reason)
@@ -236,6 +249,8 @@ def _cured(
         for fault in sick:
             if _healed(found, fault) and not any(issue.matches(one) for one in found.faults):
                 return result(Caught.CAUGHT, f"without it: {fault.title}", fault.case)
+            if found.status is Status.MISS:
+                return result(Caught.MISSED, _why_missed([found]))
             return result(Caught.MISSED, f"still there: {fault.title}", fault.case)
     return result(Caught.MISSED, "the base does not show the issue")
 

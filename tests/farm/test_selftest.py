@@ -245,6 +245,36 @@ def test_a_base_that_tells_nothing(tested: Any, recipe: Write) -> None:
     assert (result, control, said.status) == ("missed", "MISS", 3)
 
 
+FULL = '@echo "x.c: No space left on device"; exit 1'
+
+
+def test_a_canary_that_came_to_no_result_tells_nothing(
+    tested: Any, recipe: Write, settings: Settings
+) -> None:
+    """What the host does to its boots or its build is not the suite's doing."""
+    (settings.configs / "issues" / "few-hits.yml").write_text(yaml.safe_dump(ISSUE))
+    dies = edited('"boot": "up"', '"boot": "dies"')
+    bad = {"cases": {"smoke.first": "not ok # 5 of 10 hits", "smoke.second": "ok"}}
+    said = tested(
+        recipe("not-booted", dies),
+        recipe("not-cured", dies, cures="few-hits"),
+        recipe("not-built", edited("@cp program.json $(O)/vmlinux", FULL) | {"file": "Makefile"}),
+        smoke=bad,
+    )
+    found = {one["name"]: one for one in said.document["canaries"]}
+    assert [one["complete"] for one in found.values()] == [False] * 3
+    assert found["not-booted"]["how"].startswith("MISS: no boot of it came to a result")
+    assert found["not-cured"]["how"].startswith("MISS: no boot of it came to a result")
+    assert found["not-built"]["how"].startswith("it was not built")
+    assert said.status == 3
+
+
+def test_a_canary_that_does_not_build_is_not_good(tested: Any, recipe: Write) -> None:
+    said = tested(recipe("breaks-the-build", {"file": "broken.c", "add": "x\n"}))
+    ((result, _, _, control),) = told(said).values()
+    assert (result, control, said.status) == ("invalid", "PASS", 1)
+
+
 def test_a_self_test_whose_base_cannot_be_had(
     farm: Any, series: Any, recipe: Write, tmp_path: Path
 ) -> None:
@@ -355,8 +385,10 @@ def test_words_that_plant_nothing(shipped: Path, word: str) -> None:
 # The verdict.
 
 
-def result(name: str, caught: Caught, control: Status = Status.PASS) -> Result:
-    return Result(name, caught, None, "how", control, 1.0)
+def result(
+    name: str, caught: Caught, control: Status = Status.PASS, complete: bool = True
+) -> Result:
+    return Result(name, caught, None, "how", control, 1.0, complete)
 
 
 @pytest.mark.parametrize(
@@ -370,6 +402,10 @@ def result(name: str, caught: Caught, control: Status = Status.PASS) -> Result:
         ([result("a", Caught.MISSED, Status.MISS)], (Verdict.INCONCLUSIVE, "a missed: how")),
         ([result("a", Caught.MISSED, Status.MISS), result("b", Caught.MISSED)],
          (Verdict.REGRESSION, "b missed: how")),
+        ([result("a", Caught.MISSED, complete=False)], (Verdict.INCONCLUSIVE, "a missed: how")),
+        ([result("a", Caught.INVALID, complete=False), result("b", Caught.INVALID)],
+         (Verdict.REGRESSION, "b invalid: how")),
+        ([result("a", Caught.CAUGHT, complete=False)], (Verdict.PASS, "1 of 1 caught")),
         ([], (Verdict.INCONCLUSIVE, "nothing was planted")),
     ],
 )  # fmt: skip
@@ -462,6 +498,6 @@ def test_the_document_of_a_self_test(tested: Any, recipe: Write) -> None:
     said = tested(recipe("fails"))
     assert set(said.document) == {"schema", "run", "canaries"}
     (one,) = said.document["canaries"]
-    assert set(one) == {"name", "result", "case", "how", "control", "seconds"}
+    assert set(one) == {"name", "result", "case", "how", "control", "seconds", "complete"}
     assert one["seconds"] >= 0
     assert json.loads(said.stdout) == said.document
