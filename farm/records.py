@@ -123,7 +123,7 @@ class Test:
 
     ``state`` is what this point may be expected to have of the feature under test; the observations
     of a test that inherits are those of the test named by ``inherited_from``, but for another run's
-    controls.
+    controls. ``given_up`` says why its last boot failed, where no further one is tried.
     """
 
     __test__ = False
@@ -138,6 +138,7 @@ class Test:
     inherited_from: str | None
     observations: tuple[Observation, ...]
     pending: bool
+    given_up: str | None = None
 
     @property
     def key(self) -> tuple[str, str, Clock]:
@@ -147,7 +148,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Build:
-    """One point in one cell; ``result`` is None while it is not done."""
+    """One point in one cell; ``result`` is None while it is not done.
+
+    ``given_up`` says why its last try failed, where no further one is made.
+    """
 
     id: int
     point: int
@@ -155,6 +159,12 @@ class Build:
     result: BuildResult | None
     log: str
     tests: tuple[Test, ...]
+    given_up: str | None = None
+
+    @property
+    def not_built(self) -> str:
+        """What is said of it while there is no result."""
+        return "not built" if self.given_up is None else f"not built: {self.given_up}"
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def _settled(run: Run, index: int, judgements: Mapping[str, Judgement]) -> bool:
 def _build_trouble(builds: Sequence[Build]) -> str | None:
     for build in builds:
         if build.result is None:
-            return "it was not built"
+            return f"it was {build.not_built}"
         if build.result.status is not Status.PASS:
             return build.result.reason or "does not build"
     return None

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from farm.db.claims import UNFINISHED
+from farm.db.claims import FAILED, UNFINISHED
 from farm.db.models import AttemptRow, BuildRow, JobRow, ObservationRow, PointRow, RunRow, TestRow
 from farm.planner import Request
 from farm.records import Attempt, Build, Cell, Observation, Purpose, Run, Test
@@ -55,6 +55,7 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
     request = REQUEST.validate_python(row.request)
     sources = _sources(session, row.id)
     pending = pending_tests(session, row.id)
+    given_up = _given_up(session, row.id)
     cells = {cell.name: cell for cell in request.cells}
     return Run(
         id=row.id,
@@ -67,7 +68,9 @@ def load_run(session: Session, row: RunRow, icount_shift: int) -> Run:
         base=row.base or "",
         sandboxed=request.sandbox,
         points=tuple(_point(point) for point in row.points),
-        builds=tuple(_build(one, cells, sources, pending) for one in _builds(session, row.id)),
+        builds=tuple(
+            _build(one, cells, sources, pending, given_up) for one in _builds(session, row.id)
+        ),
         icount_shift=icount_shift,
         not_tested=request.not_tested,
     )
@@ -124,6 +127,22 @@ def pending_tests(session: Session, run: str) -> frozenset[str]:
     return frozenset(test for job in jobs for test in job.spec["tests"])
 
 
+def _given_up(session: Session, run: str) -> Mapping[int | str, str]:
+    """Return why builds (by number) and boots of tests (by id) of a run were given up."""
+    tries = (
+        select(JobRow, AttemptRow.reason)
+        .join(AttemptRow, JobRow.id == AttemptRow.job_id)
+        .where(JobRow.run_id == run, JobRow.state == FAILED, AttemptRow.reason.is_not(None))
+        .order_by(JobRow.id, AttemptRow.fence)
+    )
+    words = dict[int | str, str]()
+    for job, reason in session.execute(tries):
+        named = [job.spec["build"]] if job.kind == "build" else job.spec.get("tests", [])
+        # Those of the last try stay.
+        words.update((name, reason or "") for name in named)
+    return words
+
+
 def _point(row: PointRow) -> Point:
     return Point(
         row.index,
@@ -143,6 +162,7 @@ def _build(
     cells: Mapping[str, Cell],
     sources: Mapping[str, TestRow],
     pending: frozenset[str],
+    given_up: Mapping[int | str, str],
 ) -> Build:
     cell = Cell(row.arch, row.config, row.toolchain)
     return Build(
@@ -151,11 +171,17 @@ def _build(
         cell=cells.get(cell.name, cell),
         result=None if row.result is None else BUILD.validate_python(row.result),
         log=row.log,
-        tests=tuple(_test(test, sources, pending) for test in row.tests),
+        tests=tuple(_test(test, sources, pending, given_up) for test in row.tests),
+        given_up=given_up.get(row.id),
     )
 
 
-def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str]) -> Test:
+def _test(
+    row: TestRow,
+    sources: Mapping[str, TestRow],
+    pending: frozenset[str],
+    given_up: Mapping[int | str, str],
+) -> Test:
     source = row if row.inherited_from is None else sources[row.inherited_from]
     seen = list(_seen(source.observations))
     if source.run_id != row.run_id:
@@ -174,6 +200,7 @@ def _test(row: TestRow, sources: Mapping[str, TestRow], pending: frozenset[str])
         inherited_from=row.inherited_from,
         observations=tuple(seen),
         pending=row.id in pending or source.id in pending,
+        given_up=given_up.get(source.id, given_up.get(row.id)),
     )
 
 

@@ -135,7 +135,7 @@ def _build(run: Run, build: Build, judgements: Mapping[str, Judgement]) -> dict[
         "boots": build.cell.boots,
         "targets": list(result.targets) if result else [],
         "status": (result.status if result else Status.MISS).value,
-        "reason": result.reason if result else "not built",
+        "reason": result.reason if result else build.not_built,
         "seconds": round(result.seconds, 3) if result else 0.0,
         "cached": result.cached if result else False,
         "identical_to": identical_to(run, build),

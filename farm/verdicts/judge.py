@@ -137,7 +137,8 @@ def judge(
         return Judgement(Status.SKIP, test.skip)
     own = _own(test)
     if not own:
-        return Judgement(Status.MISS, "no boot of it came to a result")
+        why = "" if test.given_up is None else f": {test.given_up}"
+        return Judgement(Status.MISS, f"no boot of it came to a result{why}")
     singles = [_single(seen, scenario, test.state, before) for seen in own]
     if any(single.status is Status.FAIL for single in singles):
         verdict = _judge_faults(singles)

@@ -343,7 +343,7 @@ def _inconclusive(
         for build in builds:
             place = f"point {build.point} in {cell.name}"
             if build.result is None:
-                yield f"{place} was not built"
+                yield f"{place} was {build.not_built}"
             elif build.result.status is not Status.PASS:
                 yield f"{place}: {build.result.reason}"
             for test in build.tests:

@@ -265,7 +265,10 @@ def test_dying_machines_are_tried_again_and_every_attempt_is_kept(
     series.patch("explain", {"program.json": program(smoke={"ending": "dies"})})
     said = farm.submit(series.write())
     assert (said.status, said.document["regressions"]) == (3, [])
-    assert smoke(said.document, 1)["status"] == "MISS"
+    missed = smoke(said.document, 1)
+    assert missed["status"] == "MISS"
+    assert missed["reason"].startswith("no boot of it came to a result: the machine died under")
+    assert missed["reason"] in said.document["reason"]
     tried = attempts(farm, "boot")
     assert [one.outcome for one in tried].count("infrastructure") == 3
     assert all("the machine died" in (one.reason or "") for one in tried if one.outcome != "done")
@@ -280,8 +283,10 @@ def test_a_build_that_the_host_cut_off_is_tried_again(farm: Any, series: Any) ->
     series.patch("empty it", {"full": None})
     said = farm.submit(series.write())
     assert (said.status, said.document["regressions"]) == (3, [])
-    builds = [point["builds"][0]["status"] for point in said.document["points"]]
-    assert builds == ["PASS", "MISS", "PASS"]
+    builds = [point["builds"][0] for point in said.document["points"]]
+    assert [build["status"] for build in builds] == ["PASS", "MISS", "PASS"]
+    assert "No space left on device" in builds[1]["reason"]
+    assert builds[1]["reason"] in said.document["reason"]
     outcomes = [one.outcome for one in attempts(farm, "build")]
     assert sorted(outcomes) == ["done", "done"] + ["infrastructure"] * 3
 
