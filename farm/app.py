@@ -21,12 +21,13 @@ from farm.db.models import RunRow
 from farm.db.runs import REQUEST, find_run, load_attempts, load_run
 from farm.dispatch.local import LocalDispatcher
 from farm.planner import Data, Flags, Request
+from farm.profiles import Profile
 from farm.records import Attempt, Run
 from farm.runner import Worker
 from farm.schedule import Host
 from farm.settings import Settings
 from farm.verdicts.open import open_regressions
-from farm.verdicts.regressions import Assessment, Regression, Verdict, assess
+from farm.verdicts.regressions import Assessment, Effects, Regression, Verdict, assess
 from kernel_series.manifest import Manifest
 from stress import scenario
 from workers import machines, tools
@@ -176,11 +177,12 @@ class App:
         with self.database.transaction() as session:
             row = session.get_one(RunRow, name)
             request = REQUEST.validate_python(row.request)
-            profile = profiles.load_profile(self.settings.configs, request.profile)
-            run = load_run(session, row, profile.icount_shift)
+            profile = self._profile(request.profile)
+            run = load_run(session, row, 0 if profile is None else profile.icount_shift)
             refused = schedule.refusal(session, row.id)
-        scenarios = profile.adapted(self.scenarios)
-        effects = Host(profile, {}, {}, scenarios).effects
+        # Results carry what they were made with; what counts as a slowdown the profile alone says.
+        scenarios = self.scenarios if profile is None else profile.adapted(self.scenarios)
+        effects = Effects({} if profile is None else profile.effects)
         enabling = frozenset(feature.introduced_by for feature in request.features)
         assessment = assess(run, scenarios, effects, enabling, self.issues)
         results = None
@@ -188,6 +190,12 @@ class App:
             ended = row.state == schedule.FINISHED
             results = selftest.evaluate(run, request, assessment.judgements, self.issues, ended)
         return Judged(run, assessment, row.verdict, row.reason, refused, results)
+
+    def _profile(self, name: str) -> Profile | None:
+        """Return the profile of a run; None when its file went away since."""
+        configs = self.settings.configs
+        there = name in profiles.names(configs / "profiles")
+        return profiles.load_profile(configs, name) if there else None
 
     def attempts(self, run: str) -> tuple[Attempt, ...]:
         """Return all tries at the jobs of a run, by its id."""

@@ -31,6 +31,7 @@ from farm.verdicts.judge import Judgement, Need, came_to_its_end, evidence
 from farm.verdicts.regressions import Effects, assess, earlier, judge_all
 from stress.protocol import Outcome
 from stress.scenario import Clock, Scenario
+from workers.errors import UserError
 from workers.prepare import PrepareResult
 from workers.requests import BuildResult
 from workers.status import Status
@@ -147,10 +148,14 @@ def prepared(session: Session, row: RunRow, result: PrepareResult) -> None:
 
 
 def advance(session: Session, row: RunRow, host: Host) -> None:
-    """Queue whatever the run needs next; when it needs nothing more, give its verdict."""
+    """Queue whatever the run needs next; when it needs nothing more, give its verdict.
+
+    UserError when a node or a scenario that it asks for went away after it was submitted.
+    """
     if row.state in ENDED:
         return
     request = REQUEST.validate_python(row.request)
+    _check(request, host)
     session.flush()
     _next_in_lanes(session, row)
     for build in row.builds:
@@ -168,6 +173,21 @@ def advance(session: Session, row: RunRow, host: Host) -> None:
     if _add_follow_ups(session, row, run, request, host, jobs):
         return
     _conclude(session, row, run, request, host)
+
+
+def _check(request: Request, host: Host) -> None:
+    for node in request.nodes:
+        if node not in host.nodes:
+            raise UserError(
+                f"there is no node {node} in lab {request.lab} any more",
+                "put it back into the lab, or submit the series anew",
+            )
+    for name in request.scenarios:
+        if name not in host.scenarios:
+            raise UserError(
+                f"there is no scenario {name} any more",
+                "put its file back, or submit the series anew",
+            )
 
 
 def _next_in_lanes(session: Session, row: RunRow) -> None:

@@ -132,6 +132,7 @@ def judge(
     ``control`` is the judgement of the same scenario on an earlier kernel, from a run made for this
     purpose; None while there is none. ``before`` is the evidence of earlier kernels: what none of
     them has may be missing on this node altogether. A SKIP by ``test.skip`` needs no observation.
+    ``icount_shift`` is for results that do not carry it themselves.
     """
     if test.skip is not None:
         return Judgement(Status.SKIP, test.skip)
@@ -357,4 +358,6 @@ def _case(ok: bool, skip: bool, name: str, reason: str | None) -> CaseVerdict:
 def _figures(seen: Observation, clock: Clock, shift: int) -> tuple[Measurement, ...]:
     if seen.crash is not None or not seen.intact:
         return ()
+    if seen.setup is not None and seen.setup.icount_shift is not None:
+        shift = seen.setup.icount_shift
     return tuple(measurement(one, clock, shift) for one in seen.measures)

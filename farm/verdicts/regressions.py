@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from farm.issues import Issue, recognise
@@ -144,12 +144,24 @@ def judge_all(run: Run, scenarios: Mapping[str, Scenario]) -> dict[str, Judgemen
     found = dict[str, Judgement]()
     for build in run.builds:
         for test in build.tests:
-            scenario = scenarios[test.scenario]
+            if test.scenario not in scenarios:
+                gone = f"scenario {test.scenario} is not there any more"
+                found[test.id] = Judgement(Status.MISS, gone)
+                continue
+            scenario = _as_played(scenarios[test.scenario], test)
             control = _control(run, build, test, scenario)
             seen = (evidence(one) for one in earlier(run, build, test))
             before = [one for one in seen if one is not None]
             found[test.id] = judge(test, scenario, control, before, run.icount_shift)
     return found
+
+
+def _as_played(scenario: Scenario, test: Test) -> Scenario:
+    """Return a scenario with the parameters that a test ran with, whatever its profile has now."""
+    setups = (seen.setup for seen in test.observations if seen.setup is not None)
+    played = (one for setup in setups for one in setup.scenarios if one.name == scenario.name)
+    given = next((one.parameters for one in played), {})
+    return replace(scenario, parameters={**scenario.parameters, **given})
 
 
 def earlier(run: Run, build: Build, test: Test) -> Iterator[Test]:

@@ -8,7 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from farm.records import Build, Cell, Crash, Observation, Purpose, Run, Test
+from farm.records import (
+    Build,
+    Cell,
+    Crash,
+    Observation,
+    Played,
+    Purpose,
+    Run,
+    Setup,
+    Test,
+)
 from farm.verdicts.judge import Kind
 from farm.verdicts.open import open_regressions
 from farm.verdicts.regressions import (
@@ -245,6 +255,12 @@ def test_what_is_missing_makes_it_inconclusive(seen: Seen, why: str) -> None:
     assert found.reason == f"point 1 in x86_64-preempt-none-auto: {why}"
 
 
+def test_a_scenario_that_is_gone_makes_it_inconclusive() -> None:
+    found = assess(series([GOOD], twice(BAD_A)), {}, EFFECTS, frozenset())
+    assert (found.verdict, found.regressions) == (Verdict.INCONCLUSIVE, ())
+    assert found.reason.endswith("s is MISS: scenario s is not there any more")
+
+
 def test_an_allowed_skip_does_not() -> None:
     assert judged(series([GOOD], "not observable here")).verdict is Verdict.PASS
 
@@ -417,6 +433,18 @@ def test_a_slowdown_counts_above_the_least_effect_and_the_spread(
     if worse:
         one = only(found)
         assert (one.kind, one.case, one.first_bad) == (Kind.MEASUREMENT, "s.kprobe", 1)
+
+
+def test_a_result_is_judged_by_what_it_was_made_with() -> None:
+    """Whatever its scenario and its profile have by now."""
+    played = (Played("s", "s", {"least": 2}, 10),)
+    (seen,) = costs([8000])
+    seen = replace(seen, evidence={"hits": 2}, setup=Setup("qemu", 4, 1, played))
+    now = replace(SCENARIO, parameters={"least": 3}, evidence=(Claim("hits", "ge", "least"),))
+    found = assess(series([seen]), {"s": now}, EFFECTS, frozenset())
+    (judgement,) = found.judgements.values()
+    assert judgement.status is Status.PASS
+    assert [one.value for one in judgement.measurements] == [500.0]
 
 
 def test_a_clock_without_a_least_effect_is_not_judged() -> None:

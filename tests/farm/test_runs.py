@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sqlalchemy import func, select, update
 from farm import runner
 from farm.db import claims
 from farm.db.models import AttemptRow, JobRow, ObservationRow
+from stress import scenario
 from workers import boot as booting
 from workers import lane
 
@@ -377,3 +379,46 @@ def test_a_run_that_tested_nothing_is_no_pass(farm: Any, series: Any, program: P
     said = farm.submit(series.write(scenarios=["overhead"]))
     assert (said.status, said.document["reason"]) == (3, "nothing passed: all was skipped")
     assert said.document["not_tested"]
+
+
+# What went away since.
+
+LOOKS = (["results"], ["regressions"], ["regressions", "latest"], ["gc", "--dry-run"], ["trace"],
+         ["status"], ["log"], ["log", "latest", "1"])  # fmt: skip
+
+
+def test_a_run_whose_scenario_went_away(
+    farm: Any, series: Any, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be looked at and keeps its verdict; what the scenario showed is not told any more."""
+    series.patch("explain", {"doc": "x\n"})
+    said = farm.submit(series.write(scenarios=["smoke", "overhead"]))
+    left = {name: one for name, one in scenario.load_all().items() if name != "overhead"}
+    monkeypatch.setattr("stress.scenario.load_all", lambda: left)
+    for words in LOOKS:
+        assert farm(*words).status == 0, words
+    found = farm("resume", "--json")
+    assert (found.status, found.document["verdict"]) == (0, "PASS")
+    tests = found.document["points"][1]["builds"][0]["tests"]
+    assert {test["scenario"]: (test["status"], test["reason"]) for test in tests} == {
+        "smoke": ("PASS", None),
+        "overhead": ("MISS", "scenario overhead is not there any more"),
+    }
+    assert said.status == 0
+
+
+def test_a_run_whose_profile_went_away(
+    farm: Any, series: Any, program: Program, settings: Any
+) -> None:
+    """It is judged by what its results carry, and its regressions stay open."""
+    profiles = settings.configs / "profiles"
+    bad = program(smoke={"cases": {"smoke.first": "not ok # 5 of 10"}})
+    path = series.patch("break", {"program.json": bad}).write()
+    shutil.copy(profiles / "quick.yml", profiles / "passing.yml")
+    said = farm.submit(path, "--profile", "passing")
+    (profiles / "passing.yml").unlink()
+    for words in LOOKS:
+        assert farm(*words).status == 0, words
+    assert farm("results", "--json").document == said.document
+    (found,) = farm("regressions", "--json").document["regressions"]
+    assert found["title"] == "smoke.first: 5 of 10"

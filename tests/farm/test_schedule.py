@@ -25,6 +25,7 @@ from stress.scenario import FeatureState, load_all
 from stress.transcript import Case
 from workers.boot import Ending
 from workers.console.crash import CrashKind
+from workers.errors import UserError
 from workers.prepare import PrepareResult
 from workers.requests import BuildResult, Point
 from workers.status import Status
@@ -502,6 +503,32 @@ def test_advancing_twice_queues_nothing_twice(bench: Bench) -> None:
     with bench.database.transaction() as session:
         schedule.advance(session, session.get_one(RunRow, "r"), bench.host)
     assert bench.boots("r") == before
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        ({"nodes": {}}, "there is no node actor-1 in lab fake any more; put it back into the lab"),
+        ({"scenarios": {"overhead": SCENARIOS["overhead"]}}, "there is no scenario smoke any more"),
+    ],
+    ids=["node", "scenario"],
+)
+def test_a_run_whose_node_or_scenario_went_away_is_refused(
+    bench: Bench, gone: dict[str, object], says: str
+) -> None:
+    """Nothing is written, so that it goes on once that is back; a run that ended needs neither."""
+    there = bench.host
+    two_points(bench)
+    bench.host = replace(there, **gone)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=says):
+        bench.boot("r")
+    bench.host = there
+    bench.boot("r")
+    bench.boot("r")
+    assert bench.verdict("r") == ("finished", "PASS")
+    bench.host = replace(there, **gone)  # type: ignore[arg-type]
+    with bench.database.transaction() as session:
+        schedule.advance(session, session.get_one(RunRow, "r"), bench.host)
 
 
 def test_a_run_that_could_not_be_prepared_says_why(bench: Bench) -> None:
