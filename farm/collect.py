@@ -26,7 +26,7 @@ from farm.schedule import ENDED, QUEUED
 from farm.settings import Settings
 from farm.verdicts.regressions import Regression
 from workers.cache import FILLING, REMOVED, Cache, locked, sweep
-from workers.lane import remove
+from workers.folders import remove
 from workers.trees import MAKING, WORK_TREES
 
 

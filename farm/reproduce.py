@@ -21,7 +21,7 @@ from workers import boot as booting
 from workers.boot import BootRequest, Ending
 from workers.build import build
 from workers.errors import InfrastructureError, UserError
-from workers.lane import remove
+from workers.folders import remove
 from workers.machines import Running, Start
 from workers.process import Cancel
 from workers.requests import BuildResult

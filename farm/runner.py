@@ -30,8 +30,8 @@ from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
 from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
+from workers.folders import remove
 from workers.kconfig import Config
-from workers.lane import remove
 from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel

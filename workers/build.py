@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +25,7 @@ from workers import compiled, compiler_warnings, kconfig, payload, process, touc
 from workers.cache import Cache, read_made, sweep, take
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import KernelFailure
+from workers.folders import copy
 from workers.kconfig import FROM_NOTHING, Symbol
 from workers.lane import GIVEN, SRC, Lane, tail
 from workers.process import Cancel, Limits
@@ -202,8 +204,11 @@ def _build(
         )
         (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
-        with step("keep output"), builder.outputs.filling(outputs_key) as folder:
-            shutil.copytree(lane.out, folder / KEPT_OUT, symlinks=True)
+        keeping = builder.outputs.filling(outputs_key)
+        # A build can leave what nobody can copy; other lanes then begin without it.
+        with step("keep output"), suppress(OSError), keeping as folder:
+            (folder / KEPT_OUT).mkdir()
+            copy(lane.out, folder / KEPT_OUT)
             shutil.copyfile(lane.given / WANTED, folder / WANTED)
     return result
 

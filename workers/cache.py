@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import IO
 
 from workers.errors import KernelFailure
+from workers.folders import remove
 
 FILLING, REMOVED = ".filling-", ".removed-"
 """How folders begin that are no content yet, or no more."""
@@ -87,7 +88,8 @@ def scratch(parent: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove(folder)
 
 
 def sweep(parent: Path) -> None:
@@ -101,7 +103,7 @@ def sweep(parent: Path) -> None:
                 contextlib.suppress(BlockingIOError, FileNotFoundError),
                 _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
             ):
-                shutil.rmtree(path)
+                remove(path)
 
 
 @contextlib.contextmanager

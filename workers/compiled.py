@@ -9,9 +9,11 @@ no object holds what was touched, the kernel itself tells: it is the parent's, b
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from workers.trees import CONDITION, Difference
 
 SOURCES = (".c", ".S")
 HEADERS = (".h",)
+DEEPEST = 32
+"""Folders below each other that are looked into; a kernel has about ten."""
+
 INCLUDERS = 2
 """Objects looked at for a touched header: one may include it behind a condition of its own."""
 
@@ -106,7 +111,7 @@ def _objects(changed: Iterable[str], lane: Lane) -> Iterator[str]:
         # A source without an object of its own is included by another one.
         included.append(f"{lane.inner_src}/{path} ")
     found = dict.fromkeys(included, 0)
-    for file in sorted(lane.out.glob("**/.*.o.cmd")) if found else ():
+    for file in _command_files(lane.out) if found else ():
         if min(found.values()) >= INCLUDERS:
             return
         path = file.relative_to(lane.out).as_posix()
@@ -116,6 +121,23 @@ def _objects(changed: Iterable[str], lane: Lane) -> Iterator[str]:
             found[one] += 1
         if includes:
             yield commands
+
+
+def _command_files(out: Path) -> list[Path]:
+    """Return the files with the commands of all objects of a build, in order.
+
+    A build can make folders deeper than any kernel's are.
+    """
+    found, waiting = list[Path](), [(out, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        with suppress(PermissionError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [(Path(entry.path), depth + 1)] if depth < DEEPEST else []
+                elif entry.name.startswith(".") and entry.name.endswith(".o.cmd"):
+                    found.append(Path(entry.path))
+    return sorted(found)
 
 
 def _read(folder: Path, path: str) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers import process
 from workers.errors import Cancelled, FarmError, InfrastructureError
+from workers.folders import copy, remove
 from workers.process import Cancel, Limits
 from workers.sandbox import ENVIRONMENT, Mount, Sandbox
 from workers.timing import Stopwatch
@@ -151,8 +151,9 @@ class Lane:
         """
         self.bring_to(commit, store)
         with self.building():
-            shutil.rmtree(self.out)
-            shutil.copytree(out, self.out, symlinks=True)
+            remove(self.out)
+            self.out.mkdir()
+            copy(out, self.out)
         self.was_configured(commit)
 
     @contextmanager
@@ -244,19 +245,6 @@ class Lane:
 def _note(path: Path) -> str | None:
     """Return a note's text; one that was cut off before its first letter says nothing."""
     return (path.read_text() if path.exists() else "") or None
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder that a build wrote to; raises OSError where that can't be done."""
-    try:
-        while folder.exists():
-            # What somebody else removes meanwhile ends a round, and not the work.
-            with suppress(FileNotFoundError):
-                shutil.rmtree(folder)
-    except PermissionError:
-        # A build can take the permissions of a folder of its own away.
-        process.run(["chmod", "-R", "u+rwx", "--", str(folder)])
-        shutil.rmtree(folder)
 
 
 def tail(log: Path, start: int = 0) -> str:

@@ -33,6 +33,7 @@ PACKAGES: Mapping[str, str] = {
     "cp": "coreutils",
     "dpkg-deb": "dpkg",
     "env": "coreutils",
+    "find": "findutils",
     "flex": "flex",
     "bison": "bison",
     "gcc": "gcc",
@@ -45,6 +46,7 @@ PACKAGES: Mapping[str, str] = {
     "prlimit": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",
+    "rm": "coreutils",
     "setpriv": "util-linux",
     "unifdef": "unifdef",
     "xz": "xz-utils",
@@ -182,14 +184,16 @@ def is_stopped(pid: int) -> bool:
 
 def _family(pid: int) -> Iterator[list[str]]:
     """Yield what proc(5) tells, from its state on, of a process and of all that it started."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return
-    yield stat.rpartition(")")[2].split()
-    for child in children.split():
-        yield from _family(int(child))
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        try:
+            stat = Path(f"/proc/{one}/stat").read_text()
+            children = Path(f"/proc/{one}/task/{one}/children").read_text()
+        except OSError:
+            continue
+        yield stat.rpartition(")")[2].split()
+        waiting += map(int, children.split())
 
 
 def watch(

@@ -26,7 +26,7 @@ from farm.dispatch.local import take_back_from_the_dead
 from farm.reports import text
 from farm.reproduce import Reproduction, Result
 from workers.errors import Cancelled, InfrastructureError, UserError
-from workers.lane import remove
+from workers.folders import remove
 from workers.process import Cancel
 
 LOOK_SECONDS = 0.3

@@ -16,6 +16,7 @@ from workers import build as stage
 from workers import payload, process
 from workers.compiler_warnings import CompilerWarning
 from workers.errors import Cancelled, InfrastructureError
+from workers.folders import remove
 from workers.kconfig import Config, Symbol
 from workers.process import Cancel, Limits
 from workers.requests import Goal, Scope
@@ -553,6 +554,32 @@ def test_nothing_is_written_through_a_link_that_a_build_left(bench: Bench) -> No
     assert [path.read_text() for path in before] == ["untouched"] * 4
     for kept in bench.builder.outputs.root.iterdir():
         assert (kept / "out" / "linked").readlink() == outside
+
+
+def test_folders_of_any_depth_are_kept_adopted_and_removed(bench: Bench) -> None:
+    dig = "@cd $(out); for one in $$(seq 1300); do mkdir -p d && cd d || exit 1; done"
+    in_the_makefile(bench, dig)
+    bench.kernel = replace(bench.kernel, base=bench.kernel.head)
+    header = bench.kernel.read("include/linux/kprobes.h").removesuffix("#endif\n")
+    bench.kernel.commit("patch", {"include/linux/kprobes.h": f"{header}extern int x;\n#endif\n"})
+    assert bench.build(0).status is Status.PASS
+    bench.lane = "another"
+    assert bench.build(1).status is Status.PASS
+    assert bench.compiled(1) == ["init/main.o", "kernel/kprobes.o"]
+    (kept,) = bench.builder.outputs.root.iterdir()
+    for folder in (kept, *(bench.folder / "lanes").iterdir()):
+        assert (folder / "out" / "d" / "d").is_dir()
+        remove(folder)
+
+
+def test_an_output_that_can_not_be_copied_is_not_kept(bench: Bench) -> None:
+    dig = "@cd $(out); perl -e 'for (1..3000) { mkdir q(d); chdir q(d) or die }'"
+    in_the_makefile(bench, dig)
+    bench.kernel = replace(bench.kernel, base=bench.kernel.head)
+    bench.kernel.append("patch", "kernel/kprobes.c", "int x;\n")
+    assert [bench.build(index).status for index in (0, 1)] == [Status.PASS] * 2
+    assert list(bench.builder.outputs.root.iterdir()) == []
+    remove(bench.out.parent)
 
 
 def test_a_build_cannot_change_its_sources_or_what_it_is_given(bench: Bench) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from workers import compiled
+from workers.folders import remove
 from workers.lane import Lane
 from workers.process import Cancel
 from workers.sandbox import Sandbox
@@ -94,6 +96,10 @@ deps_{object} := \\
 
 $(deps_{object}):
 """
+
+
+DIG = "for one in $(seq 1300); do mkdir d && cd d || exit 1; done"
+"""A shell makes more folders below each other than Python's functions can go."""
 
 
 class MiniLane:
@@ -305,6 +311,14 @@ def test_without_a_sandbox_the_paths_are_the_hosts(
     assert mini.has_any(Difference("kernel/kprobes.c", (16,)))
     assert mini.has_any(Difference("kernel/kprobes.c", (4,))) is False
     assert mini.has_any(Difference(KPROBES_H, (2,)))
+
+
+def test_folders_below_each_other_without_end(make_lane: Callable[[str], MiniLane]) -> None:
+    mini = make_lane(NEW)
+    mini.built("kernel/kprobes.c", SOURCE)
+    subprocess.run(["sh", "-c", DIG], cwd=mini.lane.out, check=True)
+    assert mini.has_any(Difference(KPROBES_H, (2,)))
+    remove(mini.lane.out)  # pytest can't
 
 
 def fifo(path: Path) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,31 +138,6 @@ def test_a_folder_without_permissions_is_wiped_too(
     (lane.folder / "building").touch()
     lane.bring_to(commits[1], store)
     assert list(lane.out.iterdir()) == []
-
-
-def test_two_remove_a_lane_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of them finds a file gone that it was about to remove; the other may not go on."""
-    folder = tmp_path / "lane"
-    (folder / "out").mkdir(parents=True)
-    for name in ("one", "two"):
-        (folder / "out" / name).touch()
-    rmtree = shutil.rmtree
-    rounds = list[Path]()
-
-    def outrun(path: Path) -> None:
-        rounds.append(path)
-        if len(rounds) == 1:
-            gone = path / "out" / "one"
-            gone.unlink()
-            gone.unlink()
-        rmtree(path)
-
-    monkeypatch.setattr(shutil, "rmtree", outrun)
-    lanes.remove(folder)
-    assert not folder.exists()
-    assert len(rounds) == 2
-    lanes.remove(folder)
-    assert len(rounds) == 2
 
 
 def test_the_output_of_an_earlier_build_is_adopted_with_its_times_and_links(

@@ -146,6 +146,20 @@ def test_a_cancel_keeps_its_first_reason_and_wakes_who_waits() -> None:
         cancel.check()
 
 
+def test_a_chain_of_processes_may_be_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = 5000
+
+    def told(path: Path) -> str:
+        pid = int(path.parts[2])
+        if path.name == "children":
+            return f"{pid + 1} " if pid < last else ""
+        return f"{pid} (sh) {'S' if pid < last else 'T'} {'0 ' * 10}1 0 0 0 0\n"
+
+    monkeypatch.setattr(Path, "read_text", told)
+    assert process.is_stopped(1)
+    assert process.cpu_seconds(1) == last / os.sysconf("SC_CLK_TCK")
+
+
 def test_no_file_grows_beyond_its_limit(tmp_path: Path) -> None:
     words = ["sh", "-c", "head -c 100000 /dev/zero > big; echo $?; head -c 1000 /dev/zero > small"]
     ran = process.run(words, cwd=tmp_path, limits=Limits(file_bytes=4096))
