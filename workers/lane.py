@@ -43,8 +43,11 @@ FILE_LIMIT = 2 << 30
 CUT_OFF = (Cancelled, InfrastructureError)
 """After these a build may have been killed while it wrote."""
 
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-"""Exit statuses of a sandbox that was killed, or whose program was: by the host, short of memory.
+KILLERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals by which a host ends a program: short of memory, at its own end, or by its user."""
+
+KILLED = frozenset(status for one in KILLERS for status in (-one, 128 + one))
+"""Exit statuses of a sandbox that was killed, or whose program was.
 
 A program that dies so says nothing, and no make below it can.
 """
@@ -54,8 +57,9 @@ TAIL_LIMIT = 16 << 20
 HOST_TROUBLE = re.compile(
     r"[:(] ?(?:No space left on device|Disk quota exceeded|Cannot allocate memory"
     r"|Input/output error|Resource temporarily unavailable)\)?$"
-    r"|(?:internal compiler error|fatal error): Killed.*$|out of memory allocating .*$"
-    r"|terminated with signal 9\b.*$|\] (?:Killed|Error 137)$"
+    r"|(?:internal compiler error|fatal error): (?:Killed|Terminated).*$"
+    r"|out of memory allocating .*$|: Cannot fork$"
+    r"|terminated with signal (?:9|15)\b.*$|\] (?:Killed|Terminated|Error 1(?:37|43))$"
     r"|^(?:bwrap|setpriv|prlimit|env): .*$",
     re.MULTILINE,
 )

@@ -237,10 +237,15 @@ TROUBLE = [
     "cc1: out of memory allocating 65536 bytes after a total of 1000 bytes",
     "gcc: fatal error: Killed signal terminated program cc1",
     "gcc: internal compiler error: Killed (program cc1)",
+    "gcc: fatal error: Terminated signal terminated program cc1",
     "collect2: fatal error: ld terminated with signal 9 [Killed]",
+    "collect2: fatal error: ld terminated with signal 15 [Terminated]",
     "make[2]: *** [/src/scripts/Makefile.build:229: kernel/kprobes.o] Killed",
+    "make[2]: *** [/src/scripts/Makefile.build:229: kernel/kprobes.o] Terminated",
     "make[1]: *** [/src/Makefile:1160: vmlinux] Error 137",
+    "make[1]: *** [/src/Makefile:1160: vmlinux] Error 143",
     "make: fork: Resource temporarily unavailable",
+    "/bin/sh: 1: Cannot fork",
     "cp: error reading 'vmlinux.o': Input/output error",
     "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
     "bwrap: execvp make: No such file or directory",
@@ -253,6 +258,8 @@ THE_KERNELS_OWN = [
     '   13 |     pr_info("Killed process %d\\n", pid);',
     "/bin/sh: 1: cannot create /src/generated.h: Read-only file system",
     "make[1]: *** [/src/Makefile:1160: vmlinux] Error 1",
+    "make[1]: *** [/src/Makefile:1160: vmlinux] Error 139",
+    "collect2: fatal error: ld terminated with signal 11 [Segmentation fault]",
     "kernel/kprobes.c:1:1: internal compiler error: Segmentation fault",
 ]
 
@@ -264,10 +271,14 @@ def test_trouble_of_the_host_is_told_from_the_kernels(line: str, run: Run, lane:
         run("cat /given/line; exit 2")
 
 
-def test_a_program_that_was_killed_is_no_trouble_of_the_kernels(run: Run) -> None:
+@pytest.mark.parametrize("script", ["kill -KILL $$", "kill -TERM $$", "kill -HUP $$", "exit 130"])
+def test_a_program_that_was_killed_is_no_trouble_of_the_kernels(script: str, run: Run) -> None:
     with pytest.raises(InfrastructureError, match=r"^sh was killed$"):
-        run("kill -KILL $$")
-    assert run("exit 143")[0] == 143
+        run(script)
+
+
+def test_a_program_that_brought_itself_down_is_the_kernels(run: Run) -> None:
+    assert run("kill -SEGV $$")[0] == 139
 
 
 @pytest.mark.parametrize("line", THE_KERNELS_OWN)
