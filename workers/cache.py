@@ -14,11 +14,24 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import IO
 
-from workers.errors import KernelFailure
+from workers.errors import InfrastructureError, KernelFailure
 from workers.folders import remove
 
 FILLING, REMOVED = ".filling-", ".removed-"
 """How folders begin that are no content yet, or no more."""
+
+
+NO_FILE = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ELOOP,
+        errno.EACCES,
+        errno.ENXIO,
+        errno.ENAMETOOLONG,
+    }
+)
+"""Why a file can't be opened that a build made otherwise than it should; all else is the host's."""
 
 
 class Cache:
@@ -44,13 +57,13 @@ class Cache:
     @contextlib.contextmanager
     def using(self, key: str) -> Iterator[Path | None]:
         """Yield the folder of a key, or None; it stays there while the block runs."""
-        path = self.find(key)
-        if path is None:
-            yield None
-            return
-        with _lock_on(path, fcntl.LOCK_SH):
-            # Between the look and the lock it may have gone.
-            yield self.find(key)
+        found = None
+        with contextlib.ExitStack() as lock:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                lock.enter_context(_lock_on(self.root / key, fcntl.LOCK_SH))
+                # Until it was locked it may have gone.
+                found = self.find(key)
+            yield found
 
     @contextlib.contextmanager
     def filling(self, key: str) -> Iterator[Path]:
@@ -128,7 +141,7 @@ def take(folder: Path, name: str, target: Path, limit: int) -> None:
     """Copy one file that a hostile build made: a plain file of at most ``limit`` bytes.
 
     ``name`` is its path below ``folder``; no link is followed on the way. Raises KernelFailure when
-    it is anything else.
+    it is anything else, InfrastructureError when the host can't read it.
     """
     with _made(folder, name, limit) as made, target.open("wb") as copy:
         shutil.copyfileobj(made, copy, 1 << 20)
@@ -145,7 +158,11 @@ def _made(folder: Path, name: str, limit: int) -> Iterator[IO[bytes]]:
     try:
         handle = _open_without_links(folder, name)
     except OSError as error:
-        raise KernelFailure(f"the build left no {name}: {error.strerror}") from error
+        if error.errno in NO_FILE:
+            raise KernelFailure(f"the build left no {name}: {error.strerror}") from error
+        raise InfrastructureError(
+            f"the build's {folder / name} can't be read: {error.strerror}"
+        ) from error
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode) or about.st_size > limit:

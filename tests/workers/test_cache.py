@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from workers.cache import Cache, read_made, sweep, take
-from workers.errors import KernelFailure
+from workers.errors import InfrastructureError, KernelFailure
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = b"not the build's"
@@ -177,6 +178,19 @@ def test_anything_else_is_the_builds_fault(
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOMEM, errno.ESTALE])
+def test_a_host_that_can_not_read_is_not_the_builds_fault(
+    code: int, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*words: object, **how: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", fail)
+    told = f"the build's {made}/vmlinux can't be read: {os.strerror(code)}"
+    with pytest.raises(InfrastructureError, match=re.escape(told)):
+        take(made, "vmlinux", tmp_path / "kept", 7)
+
+
 def test_a_folder_on_the_way_may_be_no_link(made: Path) -> None:
     (made / "init").symlink_to(made.parent)
     with pytest.raises(KernelFailure, match="the build left no init/vmlinux: Not a directory"):
@@ -200,6 +214,26 @@ def test_a_folder_that_is_used_is_not_taken_away(tmp_path: Path) -> None:
         assert gone is None
     sweep(cache.root)
     assert list(cache.root.iterdir()) == []
+
+
+def test_a_folder_may_go_until_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    with cache.filling("key"):
+        pass
+    find = Cache.find
+
+    def find_and_lose(self: Cache, key: str) -> Path | None:
+        found = find(self, key)
+        if found is not None:
+            Cache.hide(self, key)
+        return found
+
+    monkeypatch.setattr(Cache, "find", find_and_lose)
+    with cache.using("key") as used:
+        assert used == cache.root / "key"
+        assert used.is_dir()
 
 
 def test_what_is_found_is_younger_afterwards(tmp_path: Path) -> None:
