@@ -32,7 +32,7 @@ LIMITS = Limits(seconds=120.0, file_bytes=4 << 20)
 MOST = 200
 """Remarks kept of one patch."""
 
-SAID = re.compile(r"^[^:]*:(\d+): (ERROR|WARNING|CHECK):(?:([A-Z0-9_]+):)? (.+)$", re.MULTILINE)
+SAID = re.compile(r"^[^:\n]*:(\d+): (ERROR|WARNING|CHECK):(?:([A-Z0-9_]+):)? (.+)$", re.MULTILINE)
 CLEAN, WITH_REMARKS = 0, 1
 """checkpatch's exit statuses."""
 

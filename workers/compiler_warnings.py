@@ -7,8 +7,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LINE_LIMIT = 8 << 10
+"""Characters of a line that is looked at: a hostile tree can print any number."""
+
 COMPILED = re.compile(r"^  (?:CC|AS|HOSTCC|CC \[M\])\s+(\S+)\.o$")
-WARNED = re.compile(r"^(?:\.\./|/src/)*([^\s:]+?)(?::\d+)*: ?(?:[Ww]arning|WARNING): (.+)$")
+# Nothing is tried twice: what a hostile tree prints would have it tried for hours.
+WARNED = re.compile(r"^(?:\.\./|/src/)*+([^\s:]++)(?::\d++)*+: ?(?:[Ww]arning|WARNING): (.+)$")
 UNPLACED = re.compile(r"^WARNING: (.+)$")
 
 MOST = 1000
@@ -30,6 +34,8 @@ def read(log: str) -> tuple[tuple[CompilerWarning, ...], frozenset[str]]:
     """Return the warnings in a build's log, and the sources (without ending) that it compiled."""
     found, compiled = set[CompilerWarning](), set[str]()
     for line in log.splitlines():
+        if len(line) > LINE_LIMIT:
+            continue
         if match := COMPILED.match(line):
             compiled.add(match[1])
         elif (match := WARNED.match(line)) and len(found) < MOST:

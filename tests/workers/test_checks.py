@@ -81,6 +81,12 @@ def test_one_that_does_not_work_says_so(check: Check, script: str | None, why: s
     assert why in remark.text
 
 
+def test_lines_that_say_nothing_are_passed_over(check: Check) -> None:
+    """Would each of them be held against all that follow, this would take an hour and more."""
+    script = 'print "x\\n" x 1000000, "x: no line\\n-:3: ERROR: the end\\n"; exit 1;\n'
+    assert [one.text for one in check(script)] == ["the end"]
+
+
 def test_one_that_never_ends_is_ended(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LIMITS", Limits(seconds=0.0))
     (remark,) = check("1 while 1;\n")

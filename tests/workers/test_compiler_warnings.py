@@ -94,6 +94,14 @@ def test_a_hostile_log_has_its_bound() -> None:
     assert len(found) == compiler_warnings.MOST
 
 
+@pytest.mark.parametrize("name", ["../", "/src/", ":1", "a"])
+def test_a_hostile_log_is_read_in_passing(name: str) -> None:
+    """By the square of a line's length, this would take an hour and more."""
+    longest = name * (compiler_warnings.LINE_LIMIT // len(name))
+    log = f"{longest}\n" * 2000 + f"{name * (8 << 20)}\nkernel/a.c:1:2: warning: {UNUSED}\n"
+    assert read(log)[0] == (CompilerWarning("kernel/a.c", UNUSED),)
+
+
 OLD = CompilerWarning("kernel/kprobes.c", "old")
 NEW = CompilerWarning("kernel/kprobes.c", "new")
 ELSEWHERE = CompilerWarning("kernel/trace.c", "elsewhere")
