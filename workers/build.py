@@ -183,26 +183,27 @@ def _build(
             with step("compiled check"):
                 survives, cpu = check.result()
                 lane.stopwatch.charge(cpu)
-    with step("collect"), builder.kernels.filling(key) as folder:
-        take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
-        kernel_sha256 = _take_kernel(request, lane, folder)
-        result = BuildResult(
-            Status.PASS,
-            None,
-            0.0,
-            compiled=kernel_sha256 != request.parent_kernel if survives is None else survives,
-            warnings=_warnings(request, lane),
-            kernel=key,
-            kernel_sha256=kernel_sha256,
-            payload=None if initramfs is None else payload_key,
-            payload_sha256=None if initramfs is None else digest(initramfs),
-            symbols=symbols,
-            config_sha256=digest(folder / "config"),
-            toolchain=request.toolchain.name,
-            toolchain_sha256=request.toolchain.identity,
-            targets=targets,
-        )
-        (folder / "build.json").write_bytes(RESULT.dump_json(result))
+        # What was made and not taken would not be made again, and its warnings not be said.
+        with step("collect"), builder.kernels.filling(key) as folder:
+            take(lane.out, ".config", folder / "config", CONFIG_LIMIT)
+            kernel_sha256 = _take_kernel(request, lane, folder)
+            result = BuildResult(
+                Status.PASS,
+                None,
+                0.0,
+                compiled=kernel_sha256 != request.parent_kernel if survives is None else survives,
+                warnings=_warnings(request, lane),
+                kernel=key,
+                kernel_sha256=kernel_sha256,
+                payload=None if initramfs is None else payload_key,
+                payload_sha256=None if initramfs is None else digest(initramfs),
+                symbols=symbols,
+                config_sha256=digest(folder / "config"),
+                toolchain=request.toolchain.name,
+                toolchain_sha256=request.toolchain.identity,
+                targets=targets,
+            )
+            (folder / "build.json").write_bytes(RESULT.dump_json(result))
     if point.index == 0 and fresh and request.reuse and builder.outputs.find(outputs_key) is None:
         keeping = builder.outputs.filling(outputs_key)
         # A build can leave what nobody can copy; other lanes then begin without it.
@@ -270,14 +271,15 @@ def _configure(
 ) -> tuple[str, ...]:
     """Write .config and compare it with what was asked for; returns the symbols that are y.
 
-    Where neither the wish nor any Kconfig file changed, the .config of the point before stands.
+    Where neither the wish nor any Kconfig file changed, the .config of the point before stands. One
+    that begins with the tree's own defaults is made each time: they can stand in any file.
     """
     wanted = request.config.text(request.expected)
     fragment = lane.given / WANTED
-    if not _still_configured(builder, lane, commit, fragment, wanted):
+    start = request.config.start
+    if start != FROM_NOTHING or not _still_configured(builder, lane, commit, fragment, wanted):
         lane.was_configured(None)
         fragment.write_text(wanted)
-        start = request.config.start
         given = [f"KCONFIG_ALLCONFIG={GIVEN}/{fragment.name}"] if start == FROM_NOTHING else []
         words = ["-s", *given, start]
         status = lane.make([*words, *_settings(request)], request.log, cancel, CONFIG_LIMITS)

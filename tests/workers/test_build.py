@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -210,6 +210,19 @@ def test_a_configuration_is_made_again_only_when_it_must(bench: Bench) -> None:
     assert ["NEW" in result.symbols for result in results] == [False, False, True]
     bench.build(3, expected=(Symbol("NEW", "y", "feature"),))
     assert configured(bench, 3) == 1
+
+
+def test_a_trees_own_defaults_are_looked_at_again(bench: Bench) -> None:
+    config = Config("defconfig", "x86_64", (), start="defconfig")
+    defaults = "CONFIG_KPROBES=y\n"
+    bench.kernel.commit("another place", {"arch/defaults": defaults})
+    bench.kernel.edit("use it", "Makefile", "$(src)/scripts/defconfig", "$(src)/arch/defaults")
+    bench.kernel.append("one more", "arch/defaults", "CONFIG_MODULES=y\n")
+    bench.kernel.append("code", "kernel/kprobes.c", "int x;\n")
+    goal = Goal(boots=False)
+    results = [bench.build(index, config=config, goal=goal) for index in (2, 3, 4)]
+    assert ["MODULES" in result.symbols for result in results] == [False, True, True]
+    assert bench.compiled(4) == ["kernel/kprobes.o"]
 
 
 # what is built and not booted
@@ -489,6 +502,33 @@ def test_a_build_that_never_ends_is_ended(
     with pytest.raises(InfrastructureError, match="make did not end within 1 s"):
         bench.build(1)
     until(lambda: not living(for_ever))
+
+
+@pytest.mark.parametrize("trouble", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_what_was_cut_off_while_it_was_taken_is_made_again(
+    trouble: BaseException, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.kernel.append("a warning", "kernel/kprobes.c", "static int unused;\n")
+    take = stage.take
+
+    def cut_off(*words: Any) -> None:
+        raise trouble
+
+    bench.build(0)
+    monkeypatch.setattr(stage, "take", cut_off)
+    with pytest.raises(type(trouble)):
+        bench.build(1)
+    monkeypatch.setattr(stage, "take", take)
+    result = bench.build(1)
+    assert [warning.file for warning in result.warnings] == ["kernel/kprobes.c"]
+
+
+def test_a_product_that_was_refused_costs_no_lane(bench: Bench) -> None:
+    in_the_makefile(bench, "rm -f $(out)/System.map", before="$(out)/vmlinux")
+    bench.kernel.append("mended", "Makefile", "hostile: SHELL := /bin/true\n")
+    results = [bench.build(index).status for index in (1, 2)]
+    assert results[0] is Status.FAIL
+    assert bench.compiled(2) == []
 
 
 # hostile trees
