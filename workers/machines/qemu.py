@@ -7,6 +7,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ PROGRAMS: Mapping[str, str] = {"x86_64": "qemu-system-x86_64", "i386": "qemu-sys
 KERNEL, INITRAMFS, FOLDER = "/boot/vmlinux", "/boot/initramfs", "/run/farm"
 
 QMP_SECONDS = 5.0
+
+MUTE = (QMPError, OSError, EOFError, ValueError, TypeError, RecursionError)
+"""What a monitor that is gone, or writes anything but its protocol, makes of a question."""
 
 TERMINATED = re.compile(r"terminating on signal (\d+)")
 
@@ -175,10 +179,12 @@ async def _registers(socket: Path) -> str:
     try:
         async with asyncio.timeout(QMP_SECONDS):
             await client.connect(str(socket))
-            words = {"command-line": "info registers -a"}
-            answer = await client.execute("human-monitor-command", words)
-            return str(answer)
-    except (QMPError, OSError, TimeoutError) as error:
+            try:
+                words = {"command-line": "info registers -a"}
+                return str(await client.execute("human-monitor-command", words))
+            finally:
+                # Raises once more what ended the connection.
+                with suppress(*MUTE):
+                    await client.disconnect()
+    except MUTE as error:
         return f"QEMU's monitor did not answer: {error!r}"
-    finally:
-        await client.disconnect()
