@@ -9,12 +9,13 @@ emulation, then under KVM in a time measured by that, once for each boot of the 
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from workers import process
 from workers.cache import locked
@@ -42,6 +43,18 @@ class Accelerator:
     reason: str
 
 
+@dataclass(frozen=True)
+class Note:
+    """What was found, and where it holds: a boot of the host, QEMU, what /dev/kvm allows."""
+
+    host: str
+    name: str
+    reason: str
+
+
+NOTE = TypeAdapter(Note)
+
+
 def choose(memory: Path, program: str, sandbox: Sandbox) -> Accelerator:
     """Return this host's accelerator; what was found is noted in the file ``memory``.
 
@@ -51,11 +64,21 @@ def choose(memory: Path, program: str, sandbox: Sandbox) -> Accelerator:
     usable = os.access(DEVICE, os.R_OK | os.W_OK)
     host = f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {program} {usable}"
     with locked(memory.with_suffix(".lock")):
-        if memory.exists() and (known := json.loads(memory.read_text()))["host"] == host:
-            return Accelerator(known["name"], known["reason"])
+        if (known := _noted(memory)) is not None and known.host == host:
+            return Accelerator(known.name, known.reason)
         found = _probe(program, sandbox) if usable else Accelerator("tcg", _absent())
-        memory.write_text(json.dumps({"host": host, **asdict(found)}))
+        # Whole or not there: it is read by all who come later.
+        beside = memory.with_suffix(".new")
+        beside.write_bytes(NOTE.dump_json(Note(host, found.name, found.reason)))
+        beside.replace(memory)
         return found
+
+
+def _noted(memory: Path) -> Note | None:
+    try:
+        return NOTE.validate_json(memory.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _absent() -> str:

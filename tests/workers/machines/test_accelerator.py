@@ -69,6 +69,20 @@ def test_the_answer_is_remembered_for_each_program(probe: Probe) -> None:
     assert len(guests.ran) == 4
 
 
+@pytest.mark.parametrize(
+    "note", [b"", b"{", b"[]", b"null", b'{"host": 1}', b'{"host": "x"}', b"\xff", b"\0" * 4096]
+)
+def test_a_note_that_says_nothing_is_none(probe: Probe, tmp_path: Path, note: bytes) -> None:
+    """Who wrote it was killed, or the disk was full."""
+    guests = Guests({"tcg": 0.1, "kvm": 0.1})
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "accelerator.json").write_bytes(note)
+    assert probe(guests) == probe(guests) == Accelerator("kvm", "a guest ran under KVM")
+    assert guests.ran == ["tcg", "kvm"]
+    assert {path.name for path in notes.iterdir()} == {"accelerator.json", "accelerator.lock"}
+
+
 def test_without_the_device_nothing_is_run(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *words: False)
     guests = Guests({})
