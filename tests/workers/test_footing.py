@@ -64,13 +64,14 @@ def test_a_file_that_shrinks_was_cut(files: tuple[Path, Path]) -> None:
         looked.check_files()
 
 
-@pytest.mark.parametrize("looks", [0, 1])
-def test_a_file_that_was_cut_off_and_has_grown_since(files: tuple[Path, Path], looks: int) -> None:
-    """A machine goes on writing where it was."""
+@pytest.mark.parametrize("before", [b"", bytes(5)])
+def test_a_file_that_was_cut_off_and_has_grown_since(
+    files: tuple[Path, Path], before: bytes
+) -> None:
+    """A machine goes on writing at the end, or where it was."""
     looked = Footing(files, patience=60)
-    for _ in range(looks):
-        looked.check_files()
-    files[1].write_bytes(bytes(5) + b"and more than there was before\n")
+    looked.check_files()
+    files[1].write_bytes(before + b"and more than there was before\n")
     with pytest.raises(InfrastructureError, match=r"results\.log was cut off"):
         looked.check_files()
 
@@ -80,6 +81,13 @@ def test_a_file_that_grows_is_as_it_should_be(files: tuple[Path, Path]) -> None:
     for text in ("", "s", "sa", "said\n" * 2, "said\n" * 20 + "\0"):
         files[0].write_text(text)
         assert looked.check_files() == max(len(text), 5)
+
+
+def test_a_guest_may_begin_with_what_it_likes(files: tuple[Path, Path]) -> None:
+    looked = Footing(files, patience=60)
+    for text in (b"\0", b"\0\0Linux", b"\0\0Linux version"):
+        files[0].write_bytes(text)
+        looked.check_files()
 
 
 def test_a_file_that_is_gone_was_lost(files: tuple[Path, Path]) -> None:
