@@ -2,9 +2,9 @@
 """The four families of trouble, which everything above workers tells apart by type.
 
 Which family an error belongs to decides what happens next: a user error ends the command with exit
-status 2, a kernel failure is a result (FAIL), infrastructure and lost nodes are retried and end as
-MISS. ``SeriesError`` and ``ScenarioError`` belong to the first family too; they live with the rooms
-that raise them, which import nothing of ours.
+status 2, a kernel failure is a result (FAIL), infrastructure is retried and ends as MISS.
+``SeriesError`` and ``ScenarioError`` belong to the first family too; they live with the rooms that
+raise them, which import nothing of ours.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class ProgramMissing(InfrastructureError):
 
 
 class LostNode(FarmError):
-    """The place where the kernel ran is gone, and with it what the kernel would have said."""
+    """The place where the kernel ran is gone, and with it what the kernel would have said.
+
+    A family for kinds of machines that stand elsewhere; those of this host raise none of it.
+    """
 
 
 class Cancelled(FarmError):
