@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
+from typing import IO
 
 from workers.cache import read_made
 from workers.errors import KernelFailure
@@ -37,7 +38,13 @@ NEIGHBOURS = 8
 COMMAND = re.compile(r"^(?:saved)?cmd_\S+ := (.*?)(?: ; .*)?$", re.MULTILINE)
 MARKER = re.compile(rb'^# (\d+) "([^"]*)"')
 
-LIMITS = Limits(seconds=60.0)
+LIMITS = Limits(seconds=60.0, file_bytes=256 << 20)
+"""What a preprocessor may use. It prints a few MB of a kernel's source; a hostile command names any
+program in its place."""
+
+LINE_LIMIT = 64 << 10
+"""Bytes of a line of its output that are looked at: what it is, and where it comes from."""
+
 FILE_LIMIT = 16 << 20
 
 
@@ -56,14 +63,15 @@ def any_line(
         if argv is None:
             continue
         found = False
-        scratch.write_bytes(b"")
-        lane.run(argv, scratch, cancel, LIMITS)
-        with scratch.open("rb") as text:
-            lines = _lines(text, f"{lane.inner_src}/")
-            left = any(line in changed.get(path, ()) for path, line in lines)
-        scratch.unlink()
-        if left:
-            return True
+        try:
+            scratch.write_bytes(b"")
+            lane.run(argv, scratch, cancel, LIMITS)
+            with scratch.open("rb") as text:
+                lines = _lines(_beginnings(text), f"{lane.inner_src}/")
+                if any(line in changed.get(path, ()) for path, line in lines):
+                    return True
+        finally:
+            scratch.unlink(missing_ok=True)
     return found
 
 
@@ -167,6 +175,14 @@ def _preprocessor(commands: str) -> Sequence[str] | None:
         else:
             argv.append(word)
     return [*argv, "-E", "-dD"] if argv and "gcc" in Path(argv[0]).name else None
+
+
+def _beginnings(text: IO[bytes]) -> Iterator[bytes]:
+    """Yield the beginning of each line, whatever its length."""
+    while line := text.readline(LINE_LIMIT):
+        yield line
+        while line and not line.endswith(b"\n"):
+            line = text.readline(LINE_LIMIT)
 
 
 def _lines(preprocessed: Iterable[bytes], src: str) -> Iterator[tuple[str, int]]:

@@ -191,8 +191,9 @@ class Lane:
     ) -> int:
         """Run a program in the inner ``folder``, its output appended to ``log``.
 
-        Returns its exit status. Only ``out`` and ``payload`` are writable. Raises
-        InfrastructureError when the program failed and the host is to blame.
+        Returns its exit status. Only ``out`` and ``payload`` are writable, each file up to
+        FILE_LIMIT where ``limits`` say nothing else. Raises InfrastructureError when the program
+        failed and the host is to blame.
         """
         mounts = [Mount(self.src, SRC), Mount(self.out, OUT, writable=True)]
         mounts += [Mount(self.payload, PAYLOAD, writable=True), Mount(self.given, GIVEN)]
@@ -207,7 +208,7 @@ class Lane:
                 command,
                 stdout=said.fileno(),
                 stderr=subprocess.STDOUT,
-                limits=Limits(limits.seconds, FILE_LIMIT),
+                limits=Limits(limits.seconds, limits.file_bytes or FILE_LIMIT),
             )
             # Without a sandbox the account is this process's own.
             stopwatch = self.stopwatch if self.sandbox.enabled else None

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from workers import compiled
+from workers.errors import InfrastructureError
 from workers.folders import remove
 from workers.lane import Lane
 from workers.process import Cancel
@@ -355,16 +358,70 @@ def test_a_hostile_command_file_says_nothing(
     assert not (mini.lane.out / "ran").exists()
 
 
+class Longest(io.BytesIO):
+    """Output of a preprocessor that is only ever asked for so much of it."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        assert size == compiled.LINE_LIMIT
+        return super().readline(size)
+
+    def __next__(self) -> bytes:
+        raise AssertionError("a whole line was asked for")
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 1000, 200_000, 10 * compiled.LINE_LIMIT])
+def test_a_line_without_end_counts_once(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b'# 7 "/src/a.c"\n' + b"x" * length + b"\nint y;\n" + b"z" * length
+    for limit in (1 << 16, length + 1, length, length - 1):
+        if limit < 32:
+            continue
+        monkeypatch.setattr(compiled, "LINE_LIMIT", limit)
+        found = list(compiled._lines(compiled._beginnings(Longest(text)), "/src/"))
+        expected = [("a.c", 7), ("a.c", 8), ("a.c", 9)] if length else [("a.c", 8)]
+        assert found == expected
+
+
+def hostile_compiler(mini: MiniLane, script: str) -> None:
+    commands = mini.built("kernel/kprobes.c", SOURCE)
+    program = mini.lane.out / "gcc"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    commands.write_text("savedcmd_x.o := /out/gcc -c x.c\n")
+
+
+def test_what_a_hostile_command_prints_has_a_bound(
+    make_lane: Callable[[str], MiniLane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mini = make_lane(NEW)
+    monkeypatch.setattr(compiled, "LIMITS", replace(compiled.LIMITS, file_bytes=1 << 20))
+    sizes = list[int]()
+
+    def measured(text: IO[bytes]) -> Iterator[bytes]:
+        sizes.append(os.fstat(text.fileno()).st_size)
+        return iter(())
+
+    monkeypatch.setattr(compiled, "_beginnings", measured)
+    hostile_compiler(mini, "head -c 4000000 /dev/zero")
+    assert mini.has_any(Difference("kernel/kprobes.c", (16,))) is False
+    assert sizes == [1 << 20]
+
+
+def test_what_was_printed_is_gone_when_the_host_fails(
+    make_lane: Callable[[str], MiniLane],
+) -> None:
+    mini = make_lane(NEW)
+    hostile_compiler(mini, "echo int x; kill -9 $$")
+    with pytest.raises(InfrastructureError):
+        mini.has_any(Difference("kernel/kprobes.c", (16,)))
+    assert not mini.scratch.exists()
+
+
 def test_a_hostile_command_runs_where_the_build_ran(
     make_lane: Callable[[str], MiniLane], tmp_path: Path
 ) -> None:
     mini = make_lane(NEW)
-    commands = mini.built("kernel/kprobes.c", SOURCE)
     outside = tmp_path / "outside"
-    program = mini.lane.out / "gcc"
-    program.write_text(f"#!/bin/sh\necho ran > /out/ran\necho ran > {outside}\n")
-    program.chmod(0o755)
-    commands.write_text("savedcmd_x.o := /out/gcc -c x.c\n")
+    hostile_compiler(mini, f"echo ran > /out/ran\necho ran > {outside}")
     assert mini.has_any(Difference("kernel/kprobes.c", (16,))) is False
     assert (mini.lane.out / "ran").exists()
     assert not outside.exists()
