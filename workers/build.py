@@ -78,7 +78,7 @@ class Builder:
         """Remove what killed processes left half made in the caches and the tree store."""
         for cache in (self.kernels, self.payloads, self.outputs):
             sweep(cache.root)
-        sweep(self.store.path)
+        self.store.sweep()
 
 
 def build(request: BuildRequest, builder: Builder, folder: Path, cancel: Cancel) -> BuildResult:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from kernel_series.errors import PatchUnreadable, printable, quoted
 from kernel_series.run import Ran
 from kernel_series.tree import Change, check_path, leaves_tree
 from workers import process
-from workers.cache import Cache, locked, scratch
+from workers.cache import Cache, locked, scratch, sweep
 from workers.errors import InfrastructureError, UserError
+from workers.folders import remove
 
 GIT_ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -46,6 +48,9 @@ GIT_INHERITED = ("GIT_SSH", "GIT_SSL", "GIT_HTTP", "GIT_PROXY", "GIT_ASKPASS")
 that it starts itself, would lead to another repository."""
 
 GIT_LIMITS = process.Limits(seconds=900.0)
+
+ABANDONED_SECONDS = 2 * GIT_LIMITS.seconds
+"""A pack that git began and did not write to for so long was left by a farm that was killed."""
 
 LARGEST_FILE = 64 << 20
 """Bytes of a file in a base; the largest of 6.12 has 23 MiB."""
@@ -180,6 +185,17 @@ class TreeStore:
         # Who gives a name is alone with it: a lock on it was left by a farm that was killed.
         (self.path / f"refs/{name}.lock").unlink(missing_ok=True)
         self._checked(["update-ref", f"refs/{name}", commit])
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half made, of work trees too."""
+        sweep(self.path)
+        for making in (self.path.parent / WORK_TREES).glob(f"*{MAKING}"):
+            with suppress(BlockingIOError), locked(making.with_suffix(".lock"), wait=False):
+                remove(making)
+        for pack in (self.path / "objects" / "pack").glob("tmp_*"):
+            with suppress(FileNotFoundError):
+                if pack.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                    pack.unlink()
 
     # bases
 

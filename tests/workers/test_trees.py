@@ -15,6 +15,7 @@ from kernel_series.errors import PatchUnreadable
 from kernel_series.run import Ran
 from kernel_series.tree import Change
 from workers import process
+from workers.cache import locked
 from workers.errors import InfrastructureError
 from workers.trees import WORK_TREES, ApplyFailure, Difference, TreeStore
 
@@ -575,6 +576,23 @@ def test_a_shared_work_tree_that_a_kill_left_half_made_is_made_anew(
     store.lay_out(base, tmp_path / "src", None, shared=True)
     assert (tmp_path / "src" / "Makefile").read_bytes() == BASE["Makefile"]
     assert not half.parent.exists()
+
+
+def test_what_kills_left_is_swept_but_not_what_somebody_makes(
+    store: TreeStore, base: str, tmp_path: Path
+) -> None:
+    work_trees = store.path.parent / WORK_TREES
+    packs = store.path / "objects" / "pack"
+    for name in ("left", "held"):
+        (work_trees / f"{name}.making" / "src").mkdir(parents=True)
+        (packs / f"tmp_pack_{name}").touch()
+    os.utime(packs / "tmp_pack_left", (0, 0))
+    store.lay_out(base, tmp_path / "src", None, shared=True)
+    with locked(work_trees / "held.lock"):
+        store.sweep()
+    folders = {path.name for path in work_trees.iterdir() if path.is_dir()}
+    assert folders == {base, "held.making"}
+    assert [path.name for path in packs.glob("tmp_*")] == ["tmp_pack_held"]
 
 
 def test_where_nothing_can_be_linked_a_work_tree_has_files_of_its_own(
