@@ -17,6 +17,7 @@ from stress.job import job_json
 from stress.scenario import Clock, Scenario
 from stress.transcript import BootReport, Transcript
 from workers import payload
+from workers.cache import open_plain
 from workers.console import crash
 from workers.footing import Footing
 from workers.machines import OUTPUT_LIMIT, Node, Running, Start, Starter
@@ -246,7 +247,7 @@ class _Watch:
     def _feed(self) -> bool:
         """Read all that came on the result port; True when there was something that counts."""
         counts = False
-        with self._machine.results.open("rb") as handle:
+        with open_plain(self._machine.results) as handle:
             handle.seek(self._read)
             while data := handle.read(CHUNK):
                 self._read += len(data)
@@ -267,5 +268,5 @@ class _Watch:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    with path.open("rb") as handle:
+    with open_plain(path) as handle:
         return handle.read(limit)

@@ -176,6 +176,23 @@ def _made(folder: Path, name: str, limit: int) -> Iterator[IO[bytes]]:
         os.close(handle)
 
 
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file in a folder that a hostile machine can write to, for reading.
+
+    Raises InfrastructureError when it is anything but a plain file, OSError when it is not there.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise InfrastructureError(f"{path} is no plain file any more") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InfrastructureError(f"{path} is no plain file any more")
+    return os.fdopen(handle, "rb")
+
+
 def _open_without_links(folder: Path, name: str) -> int:
     """Open a file for reading, at once even where it is a FIFO; links raise OSError."""
     *parents, last = PurePath(name).parts

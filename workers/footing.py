@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from workers.cache import open_plain
 from workers.console.crash import CrashKind, CrashReport
 from workers.errors import InfrastructureError
 
@@ -71,10 +72,11 @@ class Footing:
     def check_files(self) -> int:
         """Return the size of the largest file.
 
-        Raises InfrastructureError where something may be lost of what the machine wrote.
+        Raises InfrastructureError where something may be lost of what the machine wrote, or where
+        it put something else in a file's place.
         """
         for path, (size, head) in self._seen.items():
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 now, start = os.fstat(file.fileno()).st_size, file.read(HEAD)
             self._seen[path] = now, start
             # Machines append: what was cut off begins anew, as the guest's own words now stand.

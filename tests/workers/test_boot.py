@@ -207,6 +207,23 @@ def test_a_whole_boot_has_a_limit(request_: BootRequest) -> None:
     assert (result.ending, result.diagnosis) == (Ending.TOO_LONG, "busy")
 
 
+@pytest.mark.parametrize("name", ["console.log", "results.log"])
+def test_a_machine_that_puts_a_link_in_the_place_of_a_file(
+    request_: BootRequest, name: str
+) -> None:
+    """QEMU can write to the folder with its files; who broke out of it can do that too."""
+
+    def start(machine: Start) -> Running:
+        running = Fake().start(NODE, machine)
+        (machine.folder / name).rename(machine.folder / "elsewhere")
+        (machine.folder / name).symlink_to("elsewhere")
+        return running
+
+    request_.kernel.write_text(json.dumps(acts(cases={"smoke.a": "ok"})))
+    with pytest.raises(InfrastructureError, match=f"{name} is no plain file any more"):
+        booting.boot(request_, start, Cancel())
+
+
 def test_what_was_said_at_last_is_read_whatever_its_size(request_: BootRequest) -> None:
     noise = b"noise\n" * (3 * booting.CHUNK // 6)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.cache import Cache, read_made, sweep, take
+from workers.cache import Cache, open_plain, read_made, sweep, take
 from workers.errors import InfrastructureError, KernelFailure
 
 ROOT = Path(__file__).parent.parent.parent
@@ -195,6 +195,17 @@ def test_a_folder_on_the_way_may_be_no_link(made: Path) -> None:
     (made / "init").symlink_to(made.parent)
     with pytest.raises(KernelFailure, match="the build left no init/vmlinux: Not a directory"):
         read_made(made, "init/vmlinux", 1000)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, fifo, a_socket, link_outside, broken_link])
+def test_a_machine_can_not_have_anything_else_read(
+    make: Callable[[Path], object], made: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_plain(made / "vmlinux")
+    make(made / "vmlinux")
+    with pytest.raises(InfrastructureError, match="/out/vmlinux is no plain file any more"):
+        open_plain(made / "vmlinux")
 
 
 # Who removes, and who uses.

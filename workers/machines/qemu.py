@@ -14,8 +14,9 @@ from pathlib import Path
 from qemu.qmp import QMPClient, QMPError
 
 from workers import process
+from workers.cache import open_plain
 from workers.errors import InfrastructureError
-from workers.machines import Node, Start
+from workers.machines import OUTPUT_LIMIT, Node, Start
 from workers.machines.accelerator import Accelerator, choose
 from workers.machines.tsc import host_khz
 from workers.process import Limits
@@ -100,7 +101,8 @@ class QemuMachine:
 
     def said(self) -> str:
         """Return what QEMU itself wrote: why it did not start."""
-        return (self._start.folder / "qemu.log").read_text(errors="replace").strip()[-500:]
+        with open_plain(self._start.folder / "qemu.log") as log:
+            return log.read(OUTPUT_LIMIT).decode(errors="replace").strip()[-500:]
 
     def diagnose(self) -> str:
         """Return the registers of all CPUs, as QEMU's monitor prints them."""

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from workers.machines import qemu
+from workers import process
+from workers.errors import InfrastructureError
+from workers.machines import Node, Start, qemu
+from workers.machines.accelerator import Accelerator
+from workers.sandbox import Sandbox
 
 GREETING = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}}
 
@@ -74,6 +78,26 @@ def test_a_monitor_that_gives_no_answer_ends_no_run(answer: bytes, monitor: Moni
 def test_an_answer_counts_whatever_comes_behind_it(monitor: Monitor, behind: bytes) -> None:
     answer = b'{"return": "CPU#0 halted=1", "id": ID}'
     assert asyncio.run(qemu._registers(monitor(answer + behind))) == "CPU#0 halted=1"
+
+
+@pytest.mark.parametrize("said", ["qemu: no such CPU\n", None])
+def test_what_qemu_said_is_read_as_carefully_as_all_else(
+    said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node("n", "qemu", ("x86_64",), "qemu64", 2, 256, frozenset())
+    start = Start("x86_64", tmp_path, tmp_path, (), 2, None, tmp_path)
+    monkeypatch.setattr(process, "start", lambda *words, **how: None)
+    kind = qemu.Qemu(Sandbox(), Accelerator("tcg", ""), None)
+    machine = kind.start(node, start)
+    log = tmp_path / "qemu.log"
+    if said is not None:
+        log.write_text(said)
+        assert machine.said() == said.strip()
+        return
+    log.unlink()
+    log.symlink_to("/etc/passwd")
+    with pytest.raises(InfrastructureError, match=r"qemu\.log is no plain file any more"):
+        machine.said()
 
 
 def test_a_monitor_that_is_not_there_ends_no_run(tmp_path: Path) -> None:
