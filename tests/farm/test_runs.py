@@ -18,7 +18,7 @@ from farm.db import claims
 from farm.db.models import AttemptRow, JobRow, ObservationRow
 from stress import scenario
 from workers import boot as booting
-from workers import lane
+from workers import folders
 
 Program = Callable[..., str]
 
@@ -92,7 +92,7 @@ def test_a_lane_that_was_not_removed_at_once_is_removed_at_the_end(
         if not refused:
             refused.append(folder)
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
-        lane.remove(folder)
+        folders.remove(folder)
 
     monkeypatch.setattr(runner, "remove", remove)
     said = farm.submit(enabling(series, program).write(enabling=2))
