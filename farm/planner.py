@@ -7,7 +7,7 @@ silently, and what is left out is listed with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -100,6 +100,7 @@ def plan(manifest: Manifest, tree: Path | None, flags: Flags, data: Data) -> Req
     cells = _cells(manifest, flags, data, not_tested)
     there = [node.name for node in data.lab.nodes]
     nodes = _chosen(flags.nodes, there, "node", f"in lab {data.lab_name}")
+    not_tested += _not_asked_for(nodes, there, "node")
     scenarios = _scenarios(manifest, flags, data, not_tested)
     return Request(
         manifest=manifest.path.resolve(),
@@ -123,9 +124,13 @@ def _cells(
     """Return the cells that are booted, then those that are only built."""
     matrix = manifest.matrix
     _check_names(manifest, data)
-    configs = _chosen(flags.configs, (*matrix.config, *data.flavours), "config")
     others = [one.arch for one in data.flavours.values() if one.arch is not None]
-    asked = _chosen(flags.arches, (*matrix.arch, *others), "arch")
+    known = (*matrix.arch, *others)
+    asked = _chosen(flags.arches, known, "arch")
+    not_tested += _not_asked_for(asked, known, "arch")
+    known = (*matrix.config, *data.flavours)
+    configs = _chosen(flags.configs, known, "config")
+    not_tested += _not_asked_for(configs, known, "config")
     arches = _arches([one for one in asked if one in matrix.arch], flags, data, not_tested)
     booted = [one for one in configs if one in matrix.config]
     if not flags.configs:
@@ -142,6 +147,9 @@ def _cells(
         if name in data.flavours
         for arch in data.flavours[name].built_for(arches, asked)
     ]
+    for exclude in matrix.exclude:
+        if any(_excludes(exclude, cell) for cell in cells):
+            not_tested.append((_excluded(exclude), "excluded by the series"))
     kept = [cell for cell in cells if not any(_excludes(one, cell) for one in matrix.exclude)]
     kept = [cell for cell in kept if _has_compiler(cell, flags, not_tested)]
     if not kept:
@@ -225,6 +233,12 @@ def _excludes(exclude: Exclude, cell: Cell) -> bool:
     return all(wanted in (None, found) for wanted, found in pairs)
 
 
+def _excluded(exclude: Exclude) -> str:
+    """Return what an entry leaves out, for people: one line, however many cells that are."""
+    parts = (("config", exclude.config), ("arch", exclude.arch), ("toolchain", exclude.toolchain))
+    return ", ".join(f"{what} {name}" for what, name in parts if name is not None)
+
+
 def known_scenarios(names: Sequence[str], known: Mapping[str, Scenario]) -> tuple[str, ...]:
     """Return names that all are scenarios; UserError lists the known ones."""
     for name in names:
@@ -236,10 +250,7 @@ def known_scenarios(names: Sequence[str], known: Mapping[str, Scenario]) -> tupl
 def _scenarios(
     manifest: Manifest, flags: Flags, data: Data, not_tested: list[tuple[str, str]]
 ) -> tuple[str, ...]:
-    """Return the scenarios to run.
-
-    One that this farm does not have yet is said to be not tested.
-    """
+    """Return the scenarios to run; UserError for one that this farm does not have."""
     known = ", ".join(data.scenarios)
     known_scenarios(flags.scenarios, data.scenarios)
     for number, name in enumerate(manifest.scenarios):
@@ -248,10 +259,9 @@ def _scenarios(
             raise UserError(f"{place}: unknown scenario {name!r}", f"known: {known}")
     chosen = _chosen(flags.scenarios, manifest.scenarios, "scenario")
     left_out = () if flags.scenarios else data.profile.leaves_out
-    for name in manifest.scenarios:
-        if name not in chosen:
-            not_tested.append((f"scenario {name}", "not asked for"))
-        elif name in left_out:
+    not_tested += _not_asked_for(chosen, manifest.scenarios, "scenario")
+    for name in chosen:
+        if name in left_out:
             why = f"profile {data.profile_name} leaves it out; --scenario {name} asks for it"
             not_tested.append((f"scenario {name}", why))
     return tuple(name for name in chosen if name not in left_out)
@@ -264,6 +274,15 @@ def _chosen(
         if name not in allowed:
             raise UserError(f"there is no {what} {name!r} {where}", f"known: {', '.join(allowed)}")
     return tuple(dict.fromkeys(wanted or allowed))
+
+
+def _not_asked_for(
+    chosen: Sequence[str], allowed: Sequence[str], what: str
+) -> Iterator[tuple[str, str]]:
+    """Yield what was allowed and is not tested, for flags narrowed it away."""
+    for name in dict.fromkeys(allowed):
+        if name not in chosen:
+            yield f"{what} {name}", "not asked for"
 
 
 def shifted(features: Sequence[Feature], plants: Sequence[Plant]) -> tuple[Feature, ...]:

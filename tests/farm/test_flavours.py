@@ -138,9 +138,23 @@ def test_flags_narrow(plan: Plan, flags: Flags, booted: int, built: list[tuple[s
     assert built_only(request) == built
 
 
+def test_what_flags_narrow_away_is_listed(plan: Plan) -> None:
+    assert plan(Flags(arches=("i386",))).not_tested == (
+        ("arch x86_64", "not asked for"),
+        ("arch arm64", "not asked for"),
+    )
+    assert plan(Flags(configs=("preempt-none",))).not_tested == tuple(
+        (f"config {name}", "not asked for") for name in ("no-kprobes", "warnings", "arm64")
+    )
+
+
 def test_a_manifest_excludes_them_too(plan: Plan) -> None:
     request = plan(exclude=({"config": "no-kprobes", "arch": "i386"}, {"config": "arm64"}))
     assert built_only(request) == [("x86_64", "no-kprobes"), ("x86_64", "warnings")]
+    assert request.not_tested == (
+        ("config no-kprobes, arch i386", "excluded by the series"),
+        ("config arm64", "excluded by the series"),
+    )
 
 
 def test_caps_of_a_profile_count_for_the_architectures(plan: Plan, data: Data) -> None:
@@ -205,10 +219,11 @@ def test_a_run_builds_them_and_boots_only_the_others(
         assert (built["status"], built["targets"]) == ("PASS", ["vmlinux"])
     assert [point["builds"][1]["identical_to"] for point in points] == [None, 0, 1]
     assert said.document["not_tested"] == [
+        {"what": "node actor-2", "why": "not asked for"},
         {
             "what": "build-only no-optprobes on x86_64",
             "why": "OPTPROBES has no prompt in this kernel: it follows from other symbols",
-        }
+        },
     ]
     shown = farm("results").stdout
     assert "Built and not booted" in shown

@@ -79,7 +79,15 @@ def test_flags_narrow_and_say_so(tmp_path: Path, data: Data) -> None:
     found = planned(tmp_path, data, flags)
     assert [cell.config for cell in found.cells] == ["preempt"]
     assert (found.nodes, found.scenarios) == (("actor-2",), ("overhead",))
-    assert found.not_tested == (("scenario smoke", "not asked for"),)
+    assert found.not_tested == tuple(
+        (what, "not asked for")
+        for what in ("config preempt-none", "node actor-1", "scenario smoke")
+    )
+
+
+def test_an_architecture_that_was_not_asked_for(tmp_path: Path, data: Data) -> None:
+    found = planned(tmp_path, data, Flags(arches=("x86_64",)), matrix={"arch": ["x86_64", "i386"]})
+    assert found.not_tested == (("arch i386", "not asked for"),)
 
 
 def test_a_name_given_twice_counts_once(tmp_path: Path, data: Data) -> None:
@@ -96,7 +104,11 @@ def test_excluded_cells(tmp_path: Path, data: Data) -> None:
         "config": ["preempt-none", "preempt"],
         "exclude": [{"arch": "x86_64", "config": "preempt"}],
     }
-    assert len(planned(tmp_path, data, matrix=matrix).cells) == 1
+    found = planned(tmp_path, data, matrix=matrix)
+    assert len(found.cells) == 1
+    assert found.not_tested == (("config preempt, arch x86_64", "excluded by the series"),)
+    narrowed = planned(tmp_path, data, Flags(configs=("preempt-none",)), matrix=matrix)
+    assert narrowed.not_tested == (("config preempt", "not asked for"),), "said once"
     matrix["exclude"] = [{"arch": "x86_64"}]
     with pytest.raises(UserError, match="no kernel is left to build"):
         planned(tmp_path, data, matrix=matrix)
