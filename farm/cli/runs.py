@@ -16,8 +16,8 @@ from rich.text import Text
 from sqlalchemy import select
 
 from farm.app import App
-from farm.cli import complete, output
-from farm.cli.submit import AsJson, RunName
+from farm.cli import output
+from farm.cli.submit import AsJson, RunName, run_argument
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
@@ -40,12 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def status(
     context: typer.Context,
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="one run; without it the newest are listed", autocompletion=complete.runs
-        ),
-    ] = None,
+    run: Annotated[str | None, run_argument("one run; without it the newest are listed")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which runs there are and how far they are."""
@@ -105,10 +100,7 @@ def results(context: typer.Context, run: RunName = "latest", as_json: AsJson = F
 def regressions(
     context: typer.Context,
     run: Annotated[
-        str | None,
-        typer.Argument(
-            help="one run; without it, what is open in any series", autocompletion=complete.runs
-        ),
+        str | None, run_argument("one run; without it, what is open in any series")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -65,12 +65,21 @@ Plants = Annotated[
 Reuse = Annotated[bool, typer.Option("--reuse/--no-reuse", help="use what is already known")]
 NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="build and boot in the open")]
 Detach = Annotated[bool, typer.Option("--detach", help="go on in the background; prints the run")]
-RunName = Annotated[
-    str,
-    typer.Argument(
-        help="a run's id, a unique prefix of it, or latest", autocompletion=complete.runs
-    ),
-]
+
+
+def _said(run: str | None) -> str | None:
+    """Refuse an empty name, as of a variable that is not set: every id begins with it."""
+    if run == "":
+        raise UserError("RUN is empty", "farm status lists the runs; latest is the newest")
+    return run
+
+
+def run_argument(help_: str) -> Any:
+    """Return what the argument RUN of a command is to typer."""
+    return typer.Argument(help=help_, autocompletion=complete.runs, callback=_said)
+
+
+RunName = Annotated[str, run_argument("a run's id, a unique prefix of it, or latest")]
 AsJson = Annotated[bool, typer.Option("--json", help="results as one JSON document at the end")]
 
 

@@ -298,7 +298,6 @@ RUNS = [
     ("status", "2"),
     ("results", "%"),
     ("log", "none"),
-    ("resume", ""),
     ("results", "x" * 5000),
     ("status", "\x1b[31m"),
 ]

@@ -103,6 +103,22 @@ def test_a_run_is_found_by_a_unique_prefix(farm: Any, series: Any) -> None:
     refused(farm("log", names[0], "999"), "has no job 999")
 
 
+def test_an_empty_name_is_no_run(farm: Any, series: Any) -> None:
+    """As of a variable that is not set. It begins every id, and there may be only one run."""
+    farm.submit(series.patch("explain", {"doc": "x\n"}).write())
+    for command in (
+        "cancel",
+        "watch",
+        "resume",
+        "results",
+        "log",
+        "trace",
+        "status",
+        "regressions",
+    ):
+        refused(farm(command, ""), "RUN is empty; farm status lists the runs")
+
+
 def test_usage(farm: Any) -> None:
     for words in (["submit"], ["sumbit"], ["submit", "--colour", "x"], ["log", "latest", "x"]):
         said = farm(*words)
