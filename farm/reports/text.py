@@ -115,8 +115,8 @@ def _canaries(judged: Judged, results: Sequence[selftest.Result]) -> RenderableT
     for one in results:
         row = (one_line(one.case or ""), one_line(one.how), f"{one.seconds:.0f}")
         table.add_row(foreign(one.name), status(one.result.value), *row)
-    last = Text.assemble(status(judged.outcome), f"  {judged.reason or 'not finished'}")
-    return Group(_heading(judged.run), table, last)
+    reason = foreign(f"  {judged.reason or 'not finished'}")
+    return Group(_heading(judged.run), table, Text.assemble(status(judged.outcome), reason))
 
 
 def _heading(found: Run) -> RenderableType:

@@ -122,6 +122,24 @@ def test_what_becomes_of_a_canary(tested: Any, recipe: Write) -> None:
     assert said.status == 1
 
 
+def test_what_a_canary_says_is_shown_as_text(
+    farm: Any, tested: Any, recipe: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its row and in the last line, which says what went wrong."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "300")
+    said = "printf 'a.c:1:1: error: \\033]0;owned\\007\\033[2J[bold red]harmless[/]\\n'; exit 1"
+    build = "@cp program.json $(O)/vmlinux"
+    assert tested(
+        recipe("hostile", {"file": "Makefile", "find": build, "replace": f"@{said}"})
+    ).status
+    shown = farm("results").stdout
+    assert shown.count("[bold red]harmless[/]") == 2
+    assert "\x1b]0;" not in shown
+    assert "\x1b[2J" not in shown
+    assert "\x07" not in shown
+
+
 def test_nothing_is_said_of_a_canary_that_is_still_open(
     settings: Settings, tested: Any, recipe: Write
 ) -> None:
