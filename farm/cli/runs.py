@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +17,17 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import select
 
+from farm import reproduce
 from farm.app import App
 from farm.cli import output
 from farm.cli.submit import AsJson, RunName, run_argument
-from farm.db.models import AttemptRow, JobRow, RunRow
+from farm.db import claims
+from farm.db.models import AttemptRow, BuildRow, JobRow, RunRow
 from farm.db.runs import find_run
 from farm.reports import results as documents
 from farm.reports import text
 from farm.reports import trace as traces
+from farm.schedule import BUILDING, PREPARE
 from kernel_series.errors import printable
 from workers.errors import UserError
 
@@ -143,6 +148,10 @@ def log(
         )
         numbers = [one.id for one in jobs]
         attempts = list(session.scalars(select(AttemptRow).where(AttemptRow.job_id.in_(numbers))))
+        built = {
+            one.id: one
+            for one in session.scalars(select(BuildRow).where(BuildRow.run_id == row.id))
+        }
     if job is None:
         if as_json:
             _write(row.id, jobs, attempts)
@@ -151,24 +160,48 @@ def log(
         return
     if job not in numbers:
         raise UserError(f"run {row.id} has no job {job}", "farm log lists them")
-    judged = farm.judged(row.id).run
-    folders = sorted((farm.settings.runs / row.id / "boots").glob(f"{job}.*"))
-    found = [path for folder in folders for path in sorted(folder.glob("*.log"))]
-    spec = next(one.spec for one in jobs if one.id == job)
-    found += [
-        Path(build.log)
-        for build in judged.builds
-        if build.log and not folders and build.id == spec.get("build")
-    ]
+    wanted = next(one for one in jobs if one.id == job)
+    told = _read(_files(farm.settings.runs / row.id, wanted, built))
+    tries = [one.outcome for one in attempts if one.job_id == job]
+    missing = None if told else _why_nothing(wanted, built, tries)
     if as_json:
-        files = [{"path": str(path), "text": path.read_text(errors="replace")} for path in found]
-        output.listing(run=row.id, job=job, files=files)
+        files = [{"path": str(path), "text": said} for path, said in told.items()]
+        output.listing(run=row.id, job=job, files=files, missing=missing)
         return
-    for path in found:
+    if missing is not None:
+        sys.stdout.write(f"nothing is there of job {job}: {missing}\n")
+    for path, said in told.items():
         sys.stdout.write(f"==> {path} <==\n")
         # Whatever a guest wrote must not command this terminal.
-        for line in path.read_text(errors="replace").split("\n"):
+        for line in said.split("\n"):
             sys.stdout.write(printable(line.expandtabs()) + "\n")
+
+
+def _files(folder: Path, job: JobRow, builds: Mapping[int, BuildRow]) -> list[Path]:
+    """Return what a job writes below the folder of its run, whether it is there or not."""
+    if job.kind == BUILDING:
+        point = builds[job.spec["build"]].point
+        return [folder / "builds" / (job.lane or "") / f"{point}.log"]
+    boots = sorted((folder / "boots").glob(f"{job.id}.*"))
+    found = [path for boot in boots for path in sorted(boot.glob("*.log"))]
+    return [*found, folder / "builds" / reproduce.KIND / f"{job.id}.log"]
+
+
+def _read(paths: Iterable[Path]) -> dict[Path, str]:
+    found = dict[Path, str]()
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found[path] = path.read_text(errors="replace")
+    return found
+
+
+def _why_nothing(job: JobRow, builds: Mapping[int, BuildRow], tries: Sequence[str | None]) -> str:
+    """Return why there is no file of a job."""
+    if job.kind == BUILDING:
+        wrote = bool(builds[job.spec["build"]].log)
+    else:
+        wrote = job.kind != PREPARE and claims.DONE in tries
+    return "farm gc removed it" if wrote else "it wrote nothing"
 
 
 def trace(context: typer.Context, run: RunName = "latest") -> None:

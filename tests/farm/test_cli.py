@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,24 @@ def test_what_a_job_wrote(farm: Any, series: Any) -> None:
     shown = "".join(farm("log", "latest", str(number)).stdout for number in range(1, 6))
     assert "console.log <==" in shown
     assert "farm: begin smoke" in shown
+
+
+def test_what_a_job_wrote_is_its_own(farm: Any, series: Any, settings: Any) -> None:
+    """A boot without files has none: its build's log is another job's."""
+    path = series.patch("explain", {"doc": "x\n"}).write()
+    run = farm.submit(path, "--no-reuse").document["run"]
+    jobs = {one["kind"]: str(one["job"]) for one in farm("log", run, "--json").document["jobs"]}
+    (log,) = farm("log", run, jobs["build"], "--json").document["files"]
+    assert log["path"].endswith("preempt-none-auto/1.log")
+    shutil.rmtree(settings.runs / run / "boots")
+    gone = f"nothing is there of job {jobs['boot']}: farm gc removed it\n"
+    assert farm("log", run, jobs["boot"]).stdout == gone
+    said = farm("log", run, jobs["prepare"], "--json").document
+    assert (said["files"], said["missing"]) == ([], "it wrote nothing")
+    again = farm.submit(path).document["run"]
+    jobs = {one["kind"]: str(one["job"]) for one in farm("log", again, "--json").document["jobs"]}
+    said = farm("log", again, jobs["build"]).stdout
+    assert said.endswith(": it wrote nothing\n"), "it was in the cache"
 
 
 def test_doctor_says_what_is_missing(farm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,14 @@ def test_all_that_is_not_needed_goes_and_the_next_run_makes_it_again(
     assert not any(Path(item["path"]).exists() for item in found["removed"])
     assert collected(farm, "--size", "0")["removed"] == []
     assert farm("results", first["run"], "--json").document == first, "results stay"
+    jobs = farm("log", first["run"], "--json").document["jobs"]
+    said = {one["kind"]: farm("log", first["run"], str(one["job"])) for one in jobs}
+    assert {one.status for one in said.values()} == {0}
+    assert {kind: one.stdout.partition(": ")[2] for kind, one in said.items()} == {
+        "prepare": "it wrote nothing\n",
+        "build": "farm gc removed it\n",
+        "boot": "farm gc removed it\n",
+    }
     again = farm.submit(path, "--no-reuse").document
     assert again["verdict"] == "PASS"
     shown_ = farm("gc", "--size", "0").stdout.splitlines()

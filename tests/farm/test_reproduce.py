@@ -87,6 +87,11 @@ def test_a_kernel_that_is_gone_is_built_again(farm: Any, document: Any, settings
     said = farm("reproduce", smoke(document, 2)["id"], "--json")
     assert (said.status, said.document["rebuilt"]) == (0, True), said
     assert list((settings.runs / document["run"] / "lanes").iterdir()) == []
+    jobs = farm("log", "--json").document["jobs"]
+    build, boot = (str(one["job"]) for one in jobs if one["kind"] == "reproduce")
+    (log,) = farm("log", "latest", build, "--json").document["files"]
+    assert log["path"].endswith(f"builds/reproduce/{build}.log")
+    assert "farm: begin smoke" in farm("log", "latest", boot).stdout
     assert (
         "built again, the same bit for bit"
         not in farm("reproduce", smoke(document, 2)["id"]).stdout

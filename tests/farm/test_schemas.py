@@ -202,6 +202,7 @@ def test_real_output_keeps_to_its_schema(farm: Any, series: Any, program: Progra
     again = farm("reproduce", test, "--json").document
     assert again["now"] == "FAIL"
     assert faults("reproduce.json", again) == []
+    assert faults("log.json", farm("log", "--json").document) == [], "with a job of its own"
     sizes = farm("gc", "--dry-run", "--size", "0", "--json").document
     assert sizes["kept"]
     assert faults("gc.json", sizes) == []
