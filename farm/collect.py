@@ -167,16 +167,29 @@ def _items(settings: Settings) -> Iterator[Item]:
             if path.name.startswith((FILLING, REMOVED)) or path.suffix in NOT_YET:
                 continue
             lanes = path / "lanes"
-            if kind is Kind.RUN and lanes.is_dir() and any(lanes.iterdir()):
-                yield _item(Kind.LANE, lanes, path.name)
-            yield _item(kind, path, path.name)
+            if kind is Kind.RUN and any(lanes.glob("*")):
+                yield from _item(Kind.LANE, lanes, path.name)
+            yield from _item(kind, path, path.name)
     if (store := settings.cache / "trees.git").is_dir():
-        yield _item(Kind.STORE, store, store.name)
+        yield from _item(Kind.STORE, store, store.name)
 
 
-def _item(kind: Kind, path: Path, name: str) -> Item:
-    size = sum(one.lstat().st_blocks * 512 for one in [path, *_below(path)])
-    return Item(kind, name, path, size, path.lstat().st_mtime)
+def _item(kind: Kind, path: Path, name: str) -> Iterator[Item]:
+    """Yield what lies at a path, if it is there still: runs go on and end meanwhile."""
+    if (about := _about(path)) is not None:
+        size = sum(one.st_blocks * 512 for one in [about, *filter(None, map(_about, _below(path)))])
+        yield Item(kind, name, path, size, about.st_mtime)
+
+
+def _about(path: Path) -> os.stat_result | None:
+    """Return what the disk knows of a file, None for one that has just gone.
+
+    Or that can't be looked at: a build can take the permissions of a folder of its own away.
+    """
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _below(path: Path) -> Iterator[Path]:

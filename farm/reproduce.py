@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,7 +20,7 @@ from farm.verdicts.judge import Judgement, judge
 from stress.scenario import Clock, Scenario
 from workers import boot as booting
 from workers.boot import BootRequest, Ending
-from workers.build import build
+from workers.build import Builder, build
 from workers.errors import InfrastructureError, UserError
 from workers.folders import remove
 from workers.machines import Running, Start
@@ -85,14 +86,14 @@ def reproduce(worker: Worker, name: str, cancel: Cancel) -> Reproduction:
     if first is None or of.result is None:
         raise UserError(f"test {name} was not run: {test.skip or 'it has no result'}")
     before = _alone(worker, test, first)
-    made, rebuilt = _kernel(worker, run, of, cancel)
-    changed = list(_other_kernel(of.result, made))
-    report = Reproduction(
-        name, Result.UNKNOWN, "", rebuilt, (), (), before.status.value, None, None
-    )
-    if changed:
-        return replace(report, reason=changed[0], changed=tuple(changed))
-    again, setup = _boot(worker, run, of, test, first, made, cancel)
+    with _kernel(worker, run, of, cancel) as (made, rebuilt):
+        changed = list(_other_kernel(of.result, made))
+        report = Reproduction(
+            name, Result.UNKNOWN, "", rebuilt, (), (), before.status.value, None, None
+        )
+        if changed:
+            return replace(report, reason=changed[0], changed=tuple(changed))
+        again, setup = _boot(worker, run, of, test, first, made, cancel)
     changed += _other_machine(first, again, setup)
     now = _alone(worker, test, again)
     checks = worker.host.scenarios[test.scenario].checks(test.state)
@@ -125,14 +126,37 @@ def _alone(worker: Worker, test: Test, seen: Observation) -> Judgement:
 # What it is run with.
 
 
-def _kernel(worker: Worker, run: Run, of: Build, cancel: Cancel) -> tuple[BuildResult, bool]:
-    """Return the test's kernel and payload: kept ones, or built again from the tree store."""
-    result, builder = of.result, worker.builder
-    if result is None:
+@contextmanager
+def _kernel(
+    worker: Worker, run: Run, of: Build, cancel: Cancel
+) -> Iterator[tuple[BuildResult, bool]]:
+    """Yield the test's kernel and payload: kept ones, or built again from the tree store.
+
+    They stay while the block runs: no unfinished run keeps them.
+    """
+    if of.result is None:
         raise AssertionError("a test has a build")
-    kept = builder.kernels.find(result.kernel or ""), builder.payloads.find(result.payload or "")
-    if all(kept):
-        return result, False
+    with _using(worker.builder, of.result) as there:
+        if there:
+            yield of.result, False
+            return
+    made = _built_again(worker, run, of, cancel)
+    with _using(worker.builder, made):
+        yield made, True
+
+
+@contextmanager
+def _using(builder: Builder, result: BuildResult) -> Iterator[bool]:
+    """Keep a build's kernel and payload in the cache while the block runs; yield if both are."""
+    with (
+        builder.kernels.using(result.kernel or "") as kernel,
+        builder.payloads.using(result.payload or "") as payload,
+    ):
+        yield kernel is not None and payload is not None
+
+
+def _built_again(worker: Worker, run: Run, of: Build, cancel: Cancel) -> BuildResult:
+    builder = worker.builder
     with worker.database.transaction() as session:
         request = REQUEST.validate_python(session.get_one(RunRow, run.id).request)
     with taken(worker.database, run.id, KIND, BUILDING, cancel) as slot:
@@ -142,7 +166,7 @@ def _kernel(worker: Worker, run: Run, of: Build, cancel: Cancel) -> tuple[BuildR
         asked = replace(worker.build_request(request, run, of, log), reuse=True)
         lane = folder / "lanes" / f"{KIND}-{slot.job}"
         try:
-            return build(asked, builder, lane, slot.cancel), True
+            return build(asked, builder, lane, slot.cancel)
         finally:
             remove(lane)
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from farm import runner
+from farm import collect, reproduce, runner
 from farm.db.models import BuildRow, PointRow, RunRow
 from farm.planner import Flags
 from farm.settings import Settings, load, shown, size
@@ -193,6 +194,47 @@ def test_a_kernel_that_goes_while_it_is_found_is_built_again(
     assert [point["builds"][0]["kernel_sha256"] for point in again["points"]] == [
         point["builds"][0]["kernel_sha256"] for point in first["points"]
     ]
+
+
+def test_what_a_run_under_way_removes_meanwhile_is_not_missed(
+    farm: Any, series: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler's passing files, or a whole lane, go between the look at a folder and at them."""
+    farm.submit(series.patch("explain", {"doc": "x\n"}).write())
+    (lanes,) = (path / "lanes" for path in settings.runs.iterdir())
+    below = collect._below
+
+    def vanishing(path: Path) -> Iterator[Path]:
+        yield from below(path)
+        if path == lanes:
+            shutil.rmtree(lanes)
+        yield path / "passing.o"
+
+    monkeypatch.setattr(collect, "_below", vanishing)
+    (lanes / "x").mkdir(parents=True)
+    found = collected(farm, "--dry-run")
+    assert names(found["removed"], "lane") == {lanes.parent.name}
+    assert names(found["kept"], "kernel")
+
+
+def test_what_a_reproduction_uses_stays(
+    farm: Any, series: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its look into the cache on: it may wait for a slot of the node for long."""
+    document = farm.submit(series.patch("explain", {"doc": "x\n"}).write()).document
+    (build,) = document["points"][0]["builds"]
+    taken, hidden = reproduce.taken, list[bool]()
+
+    def late(*words: Any) -> Any:
+        for folder, key in (("kernels", build["kernel"]), ("payloads", build["payload"])):
+            hidden.append(Cache(settings.cache / folder).hide(key))
+        return taken(*words)
+
+    monkeypatch.setattr(reproduce, "taken", late)
+    said = farm("reproduce", build["tests"][0]["id"], "--json")
+    assert (said.status, hidden) == (0, [False, False]), said
+    assert said.document["rebuilt"] is False
+    assert names(collected(farm, "--size", "0")["removed"], "kernel") >= {build["kernel"]}
 
 
 def test_what_a_killed_collection_left_is_removed(farm: Any, series: Any, settings: Any) -> None:
