@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from farm.db import claims
-from farm.db.claims import LEASE_SECONDS
+from farm.db.claims import LEASE_SECONDS, LostClaim
 from farm.db.database import Database
 from farm.dispatch.leases import Leases
 from farm.dispatch.local import IDLE_SECONDS, holder_name, take_back_from_the_dead
+from workers.errors import Cancelled, InfrastructureError
 from workers.process import Cancel
 
 
@@ -28,7 +29,8 @@ class Slot:
 def taken(database: Database, run: str, kind: str, slot: str, stop: Cancel) -> Iterator[Slot]:
     """Wait for a slot, then hold it while the block runs; all runs count it as used.
 
-    ``run`` is the one whose log shows it. Raises Cancelled when ``stop`` is requested meanwhile.
+    ``run`` is the one whose log shows it. Raises Cancelled when ``stop`` is requested meanwhile,
+    and InfrastructureError where the slot could not be held to the end.
     """
     claim = None
     while claim is None:
@@ -46,9 +48,16 @@ def taken(database: Database, run: str, kind: str, slot: str, stop: Cancel) -> I
             leases.stop(stop.reason)
 
     try:
-        with leases.holding(claim) as cancel, leases.kept(look):
-            yield Slot(claim.job, claim.fence, cancel)
-        outcome, reason = claims.DONE, ""
-    finally:
-        with database.transaction() as session:
-            claims.finish(session, claim, outcome, reason or None)
+        try:
+            with leases.holding(claim) as cancel, leases.kept(look):
+                yield Slot(claim.job, claim.fence, cancel)
+            outcome, reason = claims.DONE, ""
+        finally:
+            with database.transaction() as session:
+                claims.finish(session, claim, outcome, reason or None)
+    except (Cancelled, LostClaim) as error:
+        stop.check()
+        raise InfrastructureError(
+            f"the slot {slot!r} was lost: for {LEASE_SECONDS:.0f} s its lease was not renewed",
+            "nothing is known of what was done in it, call it again",
+        ) from error

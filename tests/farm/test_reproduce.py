@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from farm import reproduce
 from farm.db import claims
 from farm.db.models import BuildRow, JobRow, ObservationRow, TestRow
 from farm.settings import Settings
@@ -142,6 +143,28 @@ def test_it_waits_for_the_node_s_slot_and_frees_it(farm: Any, document: Any) -> 
         assert (row.state, row.slot) == (claims.DONE, "node actor-1")
     app.close()
     assert "farm: begin smoke" in farm("log", "latest", str(row.id)).stdout
+
+
+def test_a_slot_that_was_lost_is_said(
+    farm: Any, document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another process takes it when this one was stopped for long."""
+    boot = reproduce.booting.boot
+
+    def late(*words: Any) -> Any:
+        app = farm.app
+        with app.database.transaction() as session:
+            held = JobRow.state == claims.RUNNING
+            session.execute(update(JobRow).where(held).values(lease_until=1.0))
+            assert claims.take_back(session) == 1
+        app.close()
+        return boot(*words)
+
+    monkeypatch.setattr(reproduce.booting, "boot", late)
+    said = farm("reproduce", smoke(document, 1)["id"])
+    assert (said.status, said.stdout) == (3, "")
+    assert said.stderr.startswith("farm: the slot 'node actor-1' was lost: for 30 s its lease was")
+    assert said.stderr.count("\n") == 1
 
 
 def test_bad_input(farm: Any, series: Any) -> None:
