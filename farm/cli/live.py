@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,8 +24,12 @@ from farm.repeating import repeating
 from farm.reports.text import ABREAST, STYLES, foreign, one_line, status
 from farm.schedule import BOOT, BUILDING, PREPARE
 from kernel_series import manifest
+from workers.errors import InfrastructureError
 
 REFRESH_SECONDS = 1.0
+
+NOT_SHOWN = (InfrastructureError, OSError)
+"""A busy database, a pipe that nobody reads, a full disk: the run goes on, and so do the looks."""
 
 
 class _View:
@@ -181,14 +185,18 @@ class _View:
 
 @contextmanager
 def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterator[None]:
-    """Show a run's progress while the block runs; ``age`` seconds of it have passed before."""
+    """Show a run's progress while the block runs; ``age`` seconds of it have passed before.
+
+    What can't be shown at one look is left out: no run ends for that.
+    """
     view = _View(farm, run, age)
     if console.is_terminal:
         with Live(view.table(), console=console, transient=True, auto_refresh=False) as screen:
 
             def show() -> None:
-                view.refresh()
-                screen.update(view.table(), refresh=True)
+                with suppress(*NOT_SHOWN):
+                    view.refresh()
+                    screen.update(view.table(), refresh=True)
 
             with repeating(show, REFRESH_SECONDS, "progress"):
                 yield
@@ -196,11 +204,13 @@ def progress(farm: App, run: str, console: Console, age: float = 0.0) -> Iterato
     else:
 
         def say() -> None:
-            view.refresh()
-            for line in view.news():
-                console.print(foreign(line), highlight=False, soft_wrap=True)
+            with suppress(*NOT_SHOWN):
+                view.refresh()
+                for line in view.news():
+                    console.print(foreign(line), highlight=False, soft_wrap=True)
 
-        console.print(f"run {run}", highlight=False)
+        with suppress(*NOT_SHOWN):
+            console.print(f"run {run}", highlight=False)
         with repeating(say, REFRESH_SECONDS, "progress"):
             yield
         say()

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 
 from farm import doctor
+from farm.cli import live
 from farm.cli import submit as submitting
+from workers.errors import InfrastructureError
 
 Program = Callable[..., str]
 
@@ -189,6 +194,29 @@ def test_progress_and_results_for_a_person(farm: Any, series: Any) -> None:
     assert lines[0].startswith("run ")
     assert lines[-1].split() == ["PASS", "2", "points,", "no", "new", "fault"]
     assert "point 1 x86_64 preempt-none: build PASS" in said.stdout
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_progress_that_cannot_be_shown_is_shown_at_the_next_look(
+    farm: Any, series: Any, on_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = farm.submit(series.patch("explain", {"doc": "x\n"}).write()).document["run"]
+    looks, seen = iter(range(1000)), threading.Event()
+    refresh = live._View.refresh
+
+    def busy(view: live._View) -> None:
+        number = next(looks)
+        if number != 2:
+            raise InfrastructureError("the database is locked")
+        refresh(view)
+        seen.set()
+
+    monkeypatch.setattr(live._View, "refresh", busy)
+    monkeypatch.setattr(live, "REFRESH_SECONDS", 0.01)
+    console, app = Console(file=io.StringIO(), force_terminal=on_terminal), farm.app
+    with live.progress(app, run, console):
+        assert seen.wait(30)
+    app.close()
 
 
 def test_plan_touches_nothing(farm: Any, series: Any, settings: Any) -> None:
