@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -43,18 +46,46 @@ def main() -> None:
 
     One that has none is a fault of the farm's, and says nothing about a series.
     """
+    # A stream that was closed from the start is none; who closes it wants the status only.
+    sys.stdout, sys.stderr = (
+        stream or Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+        for stream in (sys.stdout, sys.stderr)
+    )
+    sys.exit(_flushed(_run()))
+
+
+def _run() -> int:
     try:
         status = app(prog_name="farm", standalone_mode=False)
     except TyperException as error:
-        sys.exit(_complain(_usage(error), USER_STATUS))
+        return _complain(_usage(error), USER_STATUS)
     except (*USER_ERRORS, ProgramMissing) as error:
-        sys.exit(_complain(str(error), USER_STATUS))
+        return _complain(str(error), USER_STATUS)
     except (FarmError, OSError) as error:
-        sys.exit(_complain(str(error), INCONCLUSIVE_STATUS))
+        return _complain(str(error), INCONCLUSIVE_STATUS)
+    except SystemExit as ended:
+        # Typer ends with 1 where nobody reads standard output; that means a regression.
+        return INCONCLUSIVE_STATUS if ended.code else 0
     except Exception:  # noqa: BLE001 (told in full; Python's own status 1 means a regression)
-        traceback.print_exc()
-        sys.exit(INCONCLUSIVE_STATUS)
-    sys.exit(status if isinstance(status, int) else 0)
+        _tell(traceback.format_exc().splitlines())
+        return INCONCLUSIVE_STATUS
+    return status if isinstance(status, int) else 0
+
+
+def _flushed(status: int) -> int:
+    """Write out what was printed; returns the exit status: not 0 where not all could be."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Python would try it again at its end, and in vain have a status of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout:
+                status = status or INCONCLUSIVE_STATUS
+                # Who read the first lines only does not want to hear of the others.
+                if not isinstance(error, BrokenPipeError):
+                    _complain(f"standard output: {error.strerror}", status)
+    return status
 
 
 def _usage(error: TyperException) -> str:
@@ -65,6 +96,11 @@ def _usage(error: TyperException) -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    line = printable(" ".join(message.split()))
-    sys.stderr.write(f"farm: {line}\n")
+    _tell([f"farm: {' '.join(message.split())}"])
     return status
+
+
+def _tell(lines: Iterable[str]) -> None:
+    """Write lines to standard error, whoever their text is of, if anybody is there to read it."""
+    with suppress(OSError):
+        sys.stderr.writelines(f"{printable(line)}\n" for line in lines)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 from sqlalchemy import select
 
@@ -50,7 +51,7 @@ def watch(context: typer.Context, run: RunName = "latest", as_json: AsJson = Fal
     with farm.database.transaction() as session:
         row = find_run(session, run)
         age = (session.scalar(select(database_now())) or row.created) - row.created
-    console = Console(stderr=as_json)
+    console = output.Screen(stderr=as_json)
     if not _has_ended(farm, row.id):
         stop = Cancel()
         with (
@@ -61,7 +62,8 @@ def watch(context: typer.Context, run: RunName = "latest", as_json: AsJson = Fal
                 pass
         if interrupted:
             told = f"the run goes on; [bold]farm watch {row.id}[/] shows it"
-            console.print(told, highlight=False)
+            with suppress(OSError):
+                console.print(told, highlight=False)
             raise typer.Exit(INTERRUPTED)
     raise typer.Exit(report(farm, row.id, console, as_json))
 
@@ -138,10 +140,11 @@ def reproduce(
             if not interrupted:
                 raise
             raise typer.Exit(INTERRUPTED) from None
-    if as_json:
-        output.listing(**asdict(found))
-    else:
-        Console().print(_shown(found))
+    with output.verdict("call it again"):
+        if as_json:
+            output.listing(**asdict(found))
+        else:
+            output.Screen().print(_shown(found))
     raise typer.Exit(REPRODUCED[found.result])
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -46,7 +45,7 @@ def scenarios(context: typer.Context, as_json: AsJson = False) -> None:
         needs = ", ".join((*one.needs.kernel, *one.needs.node))
         clocks = ", ".join(clock.value for clock in one.clocks)
         table.add_row(one.name, one.title, needs, clocks, f"{one.limit} s")
-    Console().print(table)
+    output.Screen().print(table)
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
@@ -62,7 +61,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         styles = {GOOD: "green", BETTER: "yellow", MISSING: "bold red"}
         width = max(len(one.what) for one in findings)
-        console = Console(soft_wrap=True)
+        console = output.Screen(soft_wrap=True)
         for one in findings:
             state = Text(f"{one.state:<{len(BETTER)}}  ", style=styles[one.state])
             # A command stays on one line, to be copied.

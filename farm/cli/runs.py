@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import select
@@ -85,7 +84,7 @@ def status(
         verdict = text.status(row.verdict) if row.verdict else Text("")
         series = text.foreign(f"{row.title} v{row.version}")
         table.add_row(row.id, submitted, row.state, verdict, series)
-    console = Console()
+    console = output.Screen()
     console.print(table)
     if run:
         for what, count in sorted(jobs[rows[0].id].items()):
@@ -99,7 +98,7 @@ def results(context: typer.Context, run: RunName = "latest", as_json: AsJson = F
     if as_json:
         output.write(documents.document(judged))
     else:
-        Console().print(text.run(judged))
+        output.Screen().print(text.run(judged))
 
 
 def regressions(
@@ -130,7 +129,7 @@ def regressions(
         what = text.foreign(one.title, text.STYLES["FAIL"])
         sure = f"{one.confidence:.2f}"
         table.add_row(of.id, str(one.first_bad), subject, what, one.kind, one.state, sure)
-    Console().print(table if found else "no regressions")
+    output.Screen().print(table if found else "no regressions")
 
 
 def log(
@@ -251,4 +250,4 @@ def _list(jobs: list[JobRow], attempts: list[AttemptRow]) -> None:
         table.add_row(
             str(job.id), job.kind, _what(job), job.state, str(job.tries), f"{took:.0f}", said
         )
-    Console().print(table)
+    output.Screen().print(table)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from farm import settings
@@ -68,7 +67,7 @@ def _show(found: Collection, dry_run: bool) -> None:
         table.add_row(
             item.kind, one_line(item.name[:24]), settings.shown(item.size), used, one_line(what)
         )
-    console = Console()
+    console = output.Screen()
     if table.row_count:
         console.print(table)
     verb = "would free" if dry_run else "freed"

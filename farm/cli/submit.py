@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -176,7 +176,7 @@ def plan(
     if as_json:
         output.write(document)
     else:
-        Console().print(text.plan(document))
+        output.Screen().print(text.plan(document))
 
 
 def load(series: Path) -> Manifest:
@@ -214,7 +214,7 @@ def work(farm: App, run: str, as_json: bool) -> int:
 
     Raises InfrastructureError where the farm itself could not go on; the run can.
     """
-    console = Console(stderr=as_json)
+    console = output.Screen(stderr=as_json)
     try:
         dispatcher = farm.dispatcher(run)
 
@@ -232,7 +232,8 @@ def work(farm: App, run: str, as_json: bool) -> int:
             said, f"once that is mended, farm resume {run} goes on"
         ) from error
     if interrupted:
-        console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
+        with suppress(OSError):
+            console.print(f"stopped; [bold]farm resume {run}[/] goes on from here", highlight=False)
         return INTERRUPTED
     return report(farm, run, console, as_json)
 
@@ -242,10 +243,11 @@ def report(farm: App, run: str, console: Console, as_json: bool) -> int:
     judged = farm.judged(run)
     if judged.refused is not None:
         raise UserError(judged.refused)
-    if as_json:
-        output.write(results.document(judged))
-    else:
-        console.print(text.run(judged))
+    with output.verdict(f"farm results {run} shows them"):
+        if as_json:
+            output.write(results.document(judged))
+        else:
+            console.print(text.run(judged))
     return EXIT[judged.outcome]
 
 

@@ -158,6 +158,17 @@ def test_a_fault_of_the_farm_is_no_regression(
     assert "ZeroDivisionError" in said.stderr
 
 
+def test_what_a_fault_says_does_not_command_the_terminal(
+    farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*words: object) -> None:
+        raise ValueError("odd: \x1b]0;owned\x07")
+
+    monkeypatch.setattr("farm.planner.plan", fail)
+    said = farm.submit(series.patch("explain", {"doc": "x\n"}).write())
+    assert said.stderr.endswith("\nValueError: odd: \\x1b]0;owned\\x07\n")
+
+
 def test_a_fault_in_a_worker_is_no_regression(
     farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

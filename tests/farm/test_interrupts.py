@@ -28,6 +28,7 @@ from farm.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 LANE = "x86_64-preempt-none-auto"
+COMMAND = [sys.executable, "-c", "from farm.cli import main; main()"]
 
 Program = Callable[..., str]
 WaitUntil = Callable[[Callable[[], bool]], None]
@@ -42,17 +43,16 @@ class Home:
         self.wait_until = wait_until
 
     @contextmanager
-    def running(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+    def running(self, *words: str | Path, **streams: int) -> Iterator[subprocess.Popen[str]]:
         """Run a command; whatever happens in the block, it is gone afterwards."""
-        command = [sys.executable, "-c", "from farm.cli import main; main()", *map(str, words)]
+        command = [*COMMAND, *map(str, words)]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**os.environ, "FARM_HOME": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
         try:
             yield process
@@ -66,9 +66,9 @@ class Home:
     def resume(self) -> Any:
         return self.running("resume", "--json")
 
-    def call(self, *words: str | Path) -> tuple[int, str, str]:
+    def call(self, *words: str | Path, **streams: int) -> tuple[int, str, str]:
         """Run a command to its end; returns its status and what it said."""
-        with self.running(*words) as process:
+        with self.running(*words, **streams) as process:
             stdout, stderr = process.communicate()
         return process.returncode, stdout, stderr
 
@@ -123,6 +123,15 @@ class Home:
 @pytest.fixture
 def home(tmp_path: Path, wait_until: WaitUntil) -> Home:
     return Home(tmp_path / "home", wait_until)
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """A pipe that nobody reads any more."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
 
 
 @pytest.fixture
@@ -353,3 +362,61 @@ def test_after_a_reboot_of_the_host_a_run_goes_on(home: Home, held_series: Path)
     database.close()
     with home.resume() as process:
         assert verdict(home, process) == EXPECTED
+
+
+# Whoever reads what a command prints may go away.
+
+
+def test_a_run_whose_progress_nobody_reads_comes_to_its_end(
+    home: Home, series: Any, program: Program, unread: int
+) -> None:
+    """As with `farm submit ... | head -1`: its status is no verdict that nobody could read."""
+    bad = {"cases": {"smoke.first": "not ok # 5 of 10"}}
+    path = series.patch("break", {"program.json": program(smoke=bad)}).write()
+    words = ("submit", path, "--lab", "fake", "--node", "actor-1")
+    status, _, said = home.call(*words, stdout=unread)
+    run = home.run()
+    again = f"farm: the results can't be printed: Broken pipe; farm results {run} shows them\n"
+    assert (status, said) == (3, again)
+    assert json.loads(home.call("results", "--json")[1])["verdict"] == "REGRESSION"
+    assert home.call("resume", "--json", stdout=unread)[0] == 3
+    status, said, _ = home.call(*words, "--json", stderr=unread)
+    assert (status, json.loads(said)["verdict"]) == (1, "REGRESSION")
+    test, *_ = json.loads(said)["points"][1]["builds"][0]["tests"]
+    assert home.call("reproduce", test["id"], stdout=unread)[0] == 3
+    for words_ in (["results"], ["results", "--json"], ["log"], ["log", run or "", "1"],
+                   ["status", "--json"], ["regressions"], ["submit", "--help"], []):  # fmt: skip
+        assert home.call(*words_, stdout=unread) == (3, None, ""), words_
+    assert home.call("submit", "nowhere", stderr=unread) == (2, "", None)
+
+
+def test_streams_that_are_closed_from_the_start(home: Home, series: Any, program: Program) -> None:
+    bad = {"cases": {"smoke.first": "not ok # 5 of 10"}}
+    path = series.patch("break", {"program.json": program(smoke=bad)}).write()
+    closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *COMMAND]
+    for words, status in (
+        (["submit", path, "--lab", "fake", "--node", "actor-1"], 1),
+        (["resume", "--json"], 1),
+        (["results"], 0),
+        (["submit", "nowhere"], 2),
+    ):
+        environment = {**os.environ, "FARM_HOME": str(home.folder)}
+        ran = subprocess.run([*closed, *words], cwd=ROOT, env=environment, check=False)
+        assert ran.returncode == status, words
+
+
+def test_a_disk_that_is_too_full_for_the_results(home: Home, series: Any) -> None:
+    path = series.patch("explain", {"doc": "x\n"}).write()
+    full = os.open("/dev/full", os.O_WRONLY)
+    words = ("submit", path, "--lab", "fake", "--node", "actor-1")
+    try:
+        for options in ((), ("--json",)):
+            status, _, said = home.call(*words, *options, stdout=full)
+            assert status == 3
+            assert "the results can't be printed: No space left on device; farm results" in said
+        run = home.ask("SELECT run_id FROM jobs WHERE id = 1")
+        status, _, said = home.call("log", run, "1", stdout=full)
+        assert (status, said.count("\n")) == (3, 1)
+        assert "No space left on device" in said
+    finally:
+        os.close(full)
