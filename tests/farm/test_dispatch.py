@@ -20,6 +20,7 @@ from farm.db.claims import Claim
 from farm.db.database import Database
 from farm.db.models import AttemptRow, JobRow, RunRow
 from farm.dispatch import leases, local
+from farm.dispatch.leases import Leases
 from farm.dispatch.local import LocalDispatcher, holder_is_dead, holder_name
 from workers.errors import Cancelled, InfrastructureError
 from workers.process import Cancel
@@ -190,6 +191,56 @@ def test_a_job_whose_lease_cannot_be_kept_is_stopped_in_time(
     monkeypatch.setattr(claims, "renew", unreachable)
     dispatcher(database, stage).drain()
     assert reasons == ["the lease was lost"]
+
+
+def test_a_job_is_stopped_in_time_while_its_renewal_waits_for_the_database(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which lets a writer wait for another one twice as long as a lease lasts."""
+    add(database, 1)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.2)
+    stopped = threading.Event()
+    reasons = list[str]()
+
+    def held_up(*words: object) -> bool:
+        stopped.wait(60)
+        return True
+
+    def stage(claim: Claim, cancel: Cancel) -> None:
+        if claim.fence == 1:
+            try:
+                assert cancel.wait(30)
+            finally:
+                stopped.set()
+            reasons.append(cancel.reason)
+            cancel.check()
+
+    monkeypatch.setattr(claims, "renew", held_up)
+    dispatcher(database, stage).drain()
+    assert reasons == ["the lease was lost"]
+
+
+def test_time_counts_from_the_last_renewal_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 5.0)
+    add(database, 1)
+    with database.transaction() as session:
+        claim = claims.claim_next(session, "r", "me", 30.0)
+    assert claim is not None
+    mine = Leases(database)
+    with mine.holding(claim) as cancel:
+        for _ in range(10):
+            mine.passed(5.0)
+            mine.renew()
+        assert not cancel.wait(0)
+        mine.passed(3600.0)
+        assert not cancel.wait(0), "the process was stopped, and has not asked yet"
+        for _ in range(14):
+            mine.passed(1.0)
+        assert not cancel.wait(0)
+        mine.passed(1.0)
+        assert cancel.wait(0), "ten seconds before the lease ends"
 
 
 def test_a_job_that_is_lost_too_often_ends_the_run(database: Database) -> None:
