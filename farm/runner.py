@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +38,36 @@ from workers.machines import Kind, Running, Start
 from workers.prepare import PrepareRequest, prepare
 from workers.process import Cancel
 from workers.requests import BuildRequest, BuildResult, Goal, ancestors_of
+
+LOCK_SECONDS = 0.2
+"""Between two looks whether a lane is free."""
+
+
+@contextmanager
+def alone(folder: Path, cancel: Cancel) -> Iterator[None]:
+    """Lock a folder of this host while the block runs; a lock ends with its process.
+
+    Who stood still beyond the end of his lease goes on with the job until he learns that another
+    one has it, and so do the programs that he had started. Raises Cancelled when the job is told
+    to stop while it waits for them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while not _locks(handle):
+            cancel.wait(LOCK_SECONDS)
+            cancel.check()
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locks(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class RetryJob(InfrastructureError):
@@ -129,7 +161,9 @@ class Worker:
         log = self.settings.runs / claim.run / "builds" / (claim.lane or "") / f"{row.point}.log"
         asked = self.build_request(request, run, found, log)
         lane = self.settings.runs / claim.run / "lanes" / (claim.lane or "")
-        result = build(asked, self.builder, lane, cancel)
+        # The folder of its logs stays where it is; a lane that is begun anew does not.
+        with alone(log.parent, cancel):
+            result = build(asked, self.builder, lane, cancel)
         with self.database.transaction() as session:
             # From here on nobody removes what the run names; until here somebody could have.
             if not self._is_kept(result):

@@ -64,8 +64,9 @@ def claim_next(session: Session, run: str, holder: str, lease: float) -> Claim |
     """Claim the best ready job of a run that has a free slot; None when there is none.
 
     Leases that ran out are taken back first, so that any live worker mends what a dead one left.
+    The holder's own are its to prolong, or to learn that another one has the job: it stood still.
     """
-    take_back(session)
+    take_back(session, spared=holder)
     running = select(JobRow.slot, func.count()).where(JobRow.state == RUNNING)
     used = dict(session.execute(running.group_by(JobRow.slot)).all())
     free = [
@@ -96,7 +97,7 @@ def take(
 
     Nobody tries it again when its holder is lost.
     """
-    take_back(session)
+    take_back(session, spared=holder)
     used = select(func.count()).where(JobRow.state == RUNNING, JobRow.slot == slot)
     if (session.scalar(used) or 0) >= session.get_one(SlotRow, slot).capacity:
         return None
@@ -173,13 +174,17 @@ def release(session: Session, claim: Claim, reason: str) -> None:
     _put_back(session, job)
 
 
-def take_back(session: Session, dead: tuple[str, ...] = ()) -> int:
+def take_back(session: Session, dead: tuple[str, ...] = (), spared: str | None = None) -> int:
     """Free the jobs whose lease ended, or whose holder is known to be dead; returns how many.
+
+    ``spared`` is a holder that is alive for certain: who asks.
 
     A holder that was killed uses up no try of what it held: who takes its jobs over is a person
     that goes on with a run, or the next farm on its host, and not the same worker again and again.
     """
     ended = JobRow.lease_until < database_now()
+    if spared is not None:
+        ended = ended & (JobRow.holder != spared)
     if dead:
         ended = ended | JobRow.holder.in_(dead)
     jobs = session.scalars(select(JobRow).where(JobRow.state == RUNNING, ended)).all()

@@ -124,6 +124,18 @@ def test_a_lease_that_ends_frees_the_job_and_fences_its_holder_off(session: Sess
     ]
 
 
+def test_nobody_takes_a_job_back_from_himself(session: Session) -> None:
+    """After a pause idle workers may look before the lease is prolonged."""
+    (job,) = add(session, "build")
+    held = claim(session)
+    expire(session, job)
+    assert claims.claim_next(session, "r", "me", 60) is None
+    assert claims.take(session, "r", "reproduce", "build", "me", 60) is None
+    assert claims.renew(session, held, 60)
+    expire(session, job)
+    assert claim(session, holder="another").job == job
+
+
 def test_a_late_writer_is_refused_even_when_nobody_has_the_job(session: Session) -> None:
     (job,) = add(session, "build")
     late = claim(session)
@@ -184,8 +196,8 @@ def test_a_job_is_given_back_so_often_and_then_given_up(session: Session) -> Non
 
 def test_a_job_is_lost_so_often_and_then_given_up(session: Session) -> None:
     (job,) = add(session, "build")
-    for _ in range(claims.MOST_TRIES):
-        claim(session)
+    for number in range(claims.MOST_TRIES):
+        claim(session, holder=str(number))
         expire(session, job)
     assert claims.claim_next(session, "r", "me", 60) is None
     assert session.get_one(JobRow, job).state == claims.FAILED

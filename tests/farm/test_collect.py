@@ -161,7 +161,7 @@ def test_the_evidence_of_an_open_regression_stays(
     assert second["points"][1]["builds"][0]["tests"][0]["inherited_from"].startswith(first["run"])
     found = collected(farm, "--size", "0")
     assert names(found["kept"], "kernel") == {kernel}
-    assert names(found["kept"], "run") == {first["run"]}
+    assert first["run"] in names(found["kept"], "run")
     test = first["points"][1]["builds"][0]["tests"][0]
     assert (Path(test["folder"]) / "console.log").exists()
     assert farm("reproduce", test["id"]).status == 0

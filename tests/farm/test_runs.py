@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from farm.db.models import AttemptRow, JobRow, ObservationRow
 from stress import scenario
 from workers import boot as booting
 from workers import folders
+from workers.errors import Cancelled
+from workers.process import Cancel
 
 Program = Callable[..., str]
 
@@ -422,3 +425,60 @@ def test_a_run_whose_profile_went_away(
     assert farm("results", "--json").document == said.document
     (found,) = farm("regressions", "--json").document["regressions"]
     assert found["title"] == "smoke.first: 5 of 10"
+
+
+def test_a_folder_is_one_s_own_until_the_block_ends(tmp_path: Path) -> None:
+    stop, begun = Cancel(), list[str]()
+    folder = tmp_path / "builds" / "lane"
+
+    def second() -> None:
+        with runner.alone(folder, Cancel()):
+            begun.append("second")
+
+    waiting = threading.Thread(target=second)
+    with runner.alone(folder, Cancel()):
+        waiting.start()
+        stop.request("the lease was lost")
+        with pytest.raises(Cancelled, match="the lease was lost"), runner.alone(folder, stop):
+            begun.append("third")
+        begun.append("first")
+    waiting.join(30)
+    assert begun == ["first", "second"]
+
+
+def test_who_lost_his_lease_leaves_the_lane_before_the_next_one_begins(
+    farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when he stood still: his compilers went on."""
+    build, locks = runner.build, runner._locks
+    inside, most, next_one = list[str](), list[int](), threading.Event()
+
+    def building(asked: Any, *words: Any) -> Any:
+        inside.append(asked.log.name)
+        most.append(len(inside))
+        try:
+            if len(most) == 1:
+                app = farm.app
+                with app.database.transaction() as session:
+                    running = update(JobRow).where(JobRow.state == claims.RUNNING)
+                    session.execute(running.values(lease_until=1.0))
+                    assert claims.take_back(session) == 1
+                app.close()
+                assert next_one.wait(30)
+            else:
+                next_one.set()
+            return build(asked, *words)
+        finally:
+            inside.pop()
+
+    def looking(handle: int) -> bool:
+        found = locks(handle)
+        if not found:
+            next_one.set()
+        return found
+
+    monkeypatch.setattr(runner, "build", building)
+    monkeypatch.setattr(runner, "_locks", looking)
+    said = farm.submit(series.patch("explain", {"doc": "x\n"}).write())
+    assert (said.status, most) == (0, [1, 1, 1])
+    assert [one.outcome for one in attempts(farm, "build")] == ["lost", "done", "done"]
