@@ -35,7 +35,7 @@ from workers.build import Builder
 from workers.cache import Cache, sweep
 from workers.lane import host_jobs
 from workers.sandbox import Sandbox
-from workers.trees import TreeStore
+from workers.trees import TREE_STORE, TreeStore
 
 LAB = "laptop"
 """The lab that is used when none is named."""
@@ -138,7 +138,7 @@ class App:
             for node in data.lab.nodes:
                 claims.add_slot(session, schedule.node_slot(node.name), node.boots)
         builder = Builder(
-            store=TreeStore(cache / "trees.git"),
+            store=TreeStore(cache / TREE_STORE),
             sandbox=sandbox,
             kernels=Cache(cache / "kernels"),
             payloads=Cache(cache / "payloads"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +28,7 @@ from farm.settings import Settings
 from farm.verdicts.regressions import Regression
 from workers.cache import FILLING, REMOVED, Cache, locked, sweep
 from workers.folders import remove
-from workers.trees import MAKING, WORK_TREES
+from workers.trees import MAKING, TREE_STORE, WORK_TREES, TreeStore
 
 
 class Kind(StrEnum):
@@ -170,7 +171,7 @@ def _items(settings: Settings) -> Iterator[Item]:
             if kind is Kind.RUN and any(lanes.glob("*")):
                 yield from _item(Kind.LANE, lanes, path.name)
             yield from _item(kind, path, path.name)
-    if (store := settings.cache / "trees.git").is_dir():
+    if (store := settings.cache / TREE_STORE).is_dir():
         yield from _item(Kind.STORE, store, store.name)
 
 
@@ -194,10 +195,16 @@ def _about(path: Path) -> os.stat_result | None:
 
 def _below(path: Path) -> Iterator[Path]:
     """Yield what lies below a path, but for a run's lanes, which are counted by themselves."""
-    for folder, folders, files in os.walk(path):
-        if Path(folder) == path and "lanes" in folders:
-            folders.remove("lanes")
-        yield from (Path(folder, name) for name in [*folders, *files])
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if folder == path and entry.name == "lanes":
+                    continue
+                yield (below := Path(entry.path))
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(below)
 
 
 # What has to stay.
@@ -207,7 +214,7 @@ def _pins(
     session: Session, judged: frozenset[str], evidence: Sequence[tuple[Run, Regression]]
 ) -> _Pins:
     pins = _Pins()
-    pins.pin(Kind.STORE, "trees.git", "the points of all runs are in it")
+    pins.pin(Kind.STORE, TREE_STORE, "the points of all runs are in it")
     now = session.scalar(select(database_now())) or 0.0
     held = select(JobRow.run_id).where(JobRow.state == claims.RUNNING, JobRow.lease_until > now)
     for name in session.scalars(held.distinct()):
@@ -276,3 +283,5 @@ def _sweep(settings: Settings) -> None:
                 remove(path)
             else:
                 path.unlink()
+    if (store := settings.cache / TREE_STORE).is_dir():
+        TreeStore(store).sweep()

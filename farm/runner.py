@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from workers import boot as booting
 from workers import kconfig, toolchain
 from workers.boot import BootRequest, Ending
 from workers.build import Builder, build
+from workers.cache import lock_on
 from workers.checks import checked
 from workers.errors import USER_ERRORS, Cancelled, InfrastructureError
 from workers.folders import remove
@@ -52,22 +52,15 @@ def alone(folder: Path, cancel: Cancel) -> Iterator[None]:
     to stop while it waits for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        while not _locks(handle):
-            cancel.wait(LOCK_SECONDS)
-            cancel.check()
+    with ExitStack() as lock:
+        while True:
+            try:
+                lock.enter_context(lock_on(folder, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                cancel.wait(LOCK_SECONDS)
+                cancel.check()
         yield
-    finally:
-        os.close(handle)
-
-
-def _locks(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 class RetryJob(InfrastructureError):

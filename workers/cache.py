@@ -60,7 +60,7 @@ class Cache:
         found = None
         with contextlib.ExitStack() as lock:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                lock.enter_context(_lock_on(self.root / key, fcntl.LOCK_SH))
+                lock.enter_context(lock_on(self.root / key, fcntl.LOCK_SH))
                 # Until it was locked it may have gone.
                 found = self.find(key)
             yield found
@@ -81,7 +81,7 @@ class Cache:
         """Take the folder of a key away, for ``sweep``; False when it is in use, or gone."""
         path = self.root / key
         try:
-            with _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 path.rename(self.root / f"{REMOVED}{key}")
         except (BlockingIOError, FileNotFoundError):
             return False
@@ -95,9 +95,9 @@ def scratch(parent: Path) -> Iterator[Path]:
     A killed process leaves it behind, for ``sweep``.
     """
     with contextlib.ExitStack() as lock:
-        with _lock_on(parent, fcntl.LOCK_EX):
+        with lock_on(parent, fcntl.LOCK_EX):
             folder = Path(tempfile.mkdtemp(prefix=FILLING, dir=parent))
-            lock.enter_context(_lock_on(folder, fcntl.LOCK_EX))
+            lock.enter_context(lock_on(folder, fcntl.LOCK_EX))
         try:
             yield folder
         finally:
@@ -109,18 +109,22 @@ def sweep(parent: Path) -> None:
     """Remove what was taken away below a folder, and what killed processes left half made."""
     if not parent.is_dir():
         return
-    with _lock_on(parent, fcntl.LOCK_EX):
+    with lock_on(parent, fcntl.LOCK_EX):
         left = [path for start in (FILLING, REMOVED) for path in parent.glob(f"{start}*")]
         for path in filter(Path.is_dir, left):
             with (
                 contextlib.suppress(BlockingIOError, FileNotFoundError),
-                _lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                lock_on(path, fcntl.LOCK_EX | fcntl.LOCK_NB),
             ):
                 remove(path)
 
 
 @contextlib.contextmanager
-def _lock_on(folder: Path, how: int) -> Iterator[None]:
+def lock_on(folder: Path, how: int) -> Iterator[None]:
+    """Hold a lock of flock(2) on a folder of this host; it ends with the process that holds it.
+
+    With LOCK_NB, raises BlockingIOError where somebody else holds it.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, how)

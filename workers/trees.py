@@ -57,6 +57,9 @@ LARGEST_FILE = 64 << 20
 
 CHUNK = 1 << 20
 
+TREE_STORE = "trees.git"
+"""The folder of a host's store, among its caches."""
+
 WORK_TREES = "work-trees"
 """The folder beside the repository that holds the work trees which lanes share."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,8 +241,19 @@ def test_what_a_reproduction_uses_stays(
 def test_what_a_killed_collection_left_is_removed(farm: Any, series: Any, settings: Any) -> None:
     farm.submit(series.patch("explain", {"doc": "x\n"}).write())
     left = [settings.cache / "kernels" / ".removed-x", settings.runs / ".removed-y",
-            settings.cache / "ccache" / ".removed-z"]  # fmt: skip
+            settings.cache / "ccache" / ".removed-z",
+            settings.cache / "work-trees" / "x.making"]  # fmt: skip
     for path in left:
         path.mkdir(parents=True)
     collected(farm)
     assert not any(path.exists() for path in left)
+
+
+def test_a_lane_is_removed_however_deep_it_is(farm: Any, series: Any, settings: Any) -> None:
+    run = farm.submit(series.patch("explain", {"doc": "x\n"}).write()).document["run"]
+    lanes = settings.runs / run / "lanes"
+    lanes.mkdir(exist_ok=True)
+    dig = "for one in $(seq 1300); do mkdir d && cd d || exit 1; done"
+    subprocess.run(["sh", "-c", dig], cwd=lanes, check=True)
+    assert names(collected(farm)["removed"], "lane") == {run}
+    assert not lanes.exists()

@@ -7,7 +7,8 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -450,7 +451,7 @@ def test_who_lost_his_lease_leaves_the_lane_before_the_next_one_begins(
     farm: Any, series: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when he stood still: his compilers went on."""
-    build, locks = runner.build, runner._locks
+    build, lock_on = runner.build, runner.lock_on
     inside, most, next_one = list[str](), list[int](), threading.Event()
 
     def building(asked: Any, *words: Any) -> Any:
@@ -471,14 +472,17 @@ def test_who_lost_his_lease_leaves_the_lane_before_the_next_one_begins(
         finally:
             inside.pop()
 
-    def looking(handle: int) -> bool:
-        found = locks(handle)
-        if not found:
+    @contextmanager
+    def looking(folder: Path, how: int) -> Iterator[None]:
+        try:
+            with lock_on(folder, how):
+                yield
+        except BlockingIOError:
             next_one.set()
-        return found
+            raise
 
     monkeypatch.setattr(runner, "build", building)
-    monkeypatch.setattr(runner, "_locks", looking)
+    monkeypatch.setattr(runner, "lock_on", looking)
     said = farm.submit(series.patch("explain", {"doc": "x\n"}).write())
     assert (said.status, most) == (0, [1, 1, 1])
     assert [one.outcome for one in attempts(farm, "build")] == ["lost", "done", "done"]
