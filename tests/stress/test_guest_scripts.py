@@ -38,8 +38,12 @@ SYSCTL = "proc/sys/debug/kprobes-optimization"
 
 @dataclass(frozen=True)
 class Said:
-    """What a script said: its cases with what stands behind their names, and its evidence."""
+    """What a script said: its cases with what stands behind their names, and its evidence.
 
+    ``begun`` are the times of the guest, in ms, at which its cases began.
+    """
+
+    begun: list[int]
     cases: dict[str, tuple[str, str]]
     evidence: dict[str, int]
     other: list[str]
@@ -69,13 +73,15 @@ def run(root: Path, script: str, *words: str, kernel: str = KERNEL) -> Said:
     command = [busybox, "sh", root / "scenarios" / "script.sh", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    said = Said({}, {}, [])
+    said = Said([], {}, {}, [])
     for line in done.stdout.splitlines():
         if case := re.fullmatch(r" {4}(ok|not ok) \d+ \w+\.(\S+)(?: # )?(.*)", line):
             said.cases[case[2]] = (case[1], case[3])
         elif line.startswith("# farm evidence "):
             said.evidence.update(json.loads(line.removeprefix("# farm evidence ")))
-        elif not line.startswith("# farm begin "):
+        elif line.startswith("# farm begin "):
+            said.begun.append(json.loads(line.removeprefix("# farm begin "))["uptime_ms"])
+        else:
             said.other.append(line)
     return said
 
@@ -92,6 +98,14 @@ def test_parameters_are_variables(root: Path) -> None:
         "$(reboot)=8",
     )
     assert said.other == ["5 6 x-y=z a-b"]
+
+
+@pytest.mark.parametrize(("uptime", "ms"), [("0.00", 0), ("0.76", 760), ("1234.56", 1234560)])
+def test_a_case_says_when_it_begins(root: Path, uptime: str, ms: int) -> None:
+    """In the first second too, which a quick machine has for whole scenarios."""
+    (root / "proc/uptime").write_text(f"{uptime} 20.00\n")
+    said = run(root, '. /scenarios/report.sh "$@"\nbegin first\nok\n', "scenario=x")
+    assert said.begun == [ms]
 
 
 def refuse(path: Path) -> None:

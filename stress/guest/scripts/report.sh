@@ -20,8 +20,7 @@ cases=0
 # A case begins, and ends by one of the three after it.
 begin() {
 	current=$scenario.$1
-	up=$(cut -d ' ' -f 1 /proc/uptime)
-	up=$(echo "$up" | tr -d .)0
+	up=$(awk '{ printf "%.0f", $1 * 1000 }' /proc/uptime)
 	echo "# farm begin {\"case\": \"$current\", \"uptime_ms\": $up}"
 }
 
