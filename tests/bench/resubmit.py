@@ -17,7 +17,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from submit_against_loop import submit
+from submit_against_loop import DEMO, submit
 
 CHANGED = 5
 """The patch that is changed: the middle of nine."""
@@ -50,14 +50,14 @@ def main() -> None:
         home = asked.home or Path(folder) / "home"
         if (home / "cache").exists():
             words.error(f"{home} is not empty: the first submission would not be one")
-        first, _ = submit(home)
+        first, _ = submit(home, DEMO)
         print(f"first submission, empty cache: {first:.0f} s", flush=True)
         same, changed = list[float](), list[float]()
         for number in range(asked.rounds):
-            same.append(submit(home)[0] / first)
+            same.append(submit(home, DEMO)[0] / first)
             recipe = Path(folder) / f"changed-{number}.yml"
             recipe.write_text(RECIPE.format(round=number))
-            changed.append(submit(home, "--plant", f"{recipe}@{CHANGED}")[0] / first)
+            changed.append(submit(home, DEMO, "--plant", f"{recipe}@{CHANGED}")[0] / first)
             print(f"unchanged {same[-1]:.4f}, one patch changed {changed[-1]:.3f}", flush=True)
         for name, ratios in (("unchanged", same), ("one patch changed", changed)):
             spread = f"{min(ratios):.4f} to {max(ratios):.4f}"
