@@ -79,12 +79,14 @@ def _find(worker: Worker, name: str) -> tuple[Run, Build, Test]:
 def reproduce(worker: Worker, name: str, cancel: Cancel) -> Reproduction:
     """Run a test again: kernel and payload, scenarios and parameters, seed, machine as they were.
 
-    Raises UserError for a test that did not run.
+    Raises UserError for a test that did not run, and for one whose scenario went away.
     """
     run, of, test = _find(worker, name)
     first = next((one for one in test.observations if one.purpose is not Purpose.CONTROL), None)
     if first is None or of.result is None:
         raise UserError(f"test {name} was not run: {test.skip or 'it has no result'}")
+    if test.scenario not in worker.host.scenarios:
+        raise UserError(f"there is no scenario {test.scenario} any more", "put its file back")
     before = _alone(worker, test, first)
     with _kernel(worker, run, of, cancel) as (made, rebuilt):
         changed = list(_other_kernel(of.result, made))

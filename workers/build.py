@@ -117,8 +117,14 @@ def kernel_key(request: BuildRequest, sandbox: Sandbox) -> str:
 def _key(request: BuildRequest, sandbox: Sandbox, point: Point, *more: str) -> str:
     # What was built in the open may hold the host's paths, or anything else of it.
     recipe = RECIPE if sandbox.enabled else f"{RECIPE} in the open"
-    parts = (recipe, point.chain or "", request.config.arch, request.toolchain.identity, *more)
+    parts = (recipe, _chain(point), request.config.arch, request.toolchain.identity, *more)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _chain(point: Point) -> str:
+    if point.chain is None:
+        raise AssertionError("only points that apply are built, on such as apply")
+    return point.chain
 
 
 def _cached(key: str, builder: Builder) -> BuildResult | None:
@@ -135,7 +141,7 @@ def _lane(request: BuildRequest, builder: Builder, folder: Path) -> Lane:
     # The base is begun with its own kept output. In the open a build could write to every cache.
     if request.reuse and request.ancestors and builder.sandbox.enabled and shutil.which("ccache"):
         line = (request.point, *reversed(request.ancestors))
-        own, *others = (builder.ccaches / point.chain for point in line if point.chain)
+        own, *others = (builder.ccaches / _chain(point) for point in line)
         caches = (own, *filter(Path.is_dir, others))
     return Lane(folder, builder.sandbox, caches, builder.jobs)
 

@@ -403,6 +403,10 @@ def test_a_run_whose_scenario_went_away(
         assert farm(*words).status == 0, words
     found = farm("resume", "--json")
     assert (found.status, found.document["verdict"]) == (0, "PASS")
+    gone = found.document["points"][1]["builds"][0]["tests"][1]
+    again = farm("reproduce", gone["id"])
+    assert (gone["scenario"], again.status) == ("overhead", 2)
+    assert "there is no scenario overhead any more; put its file back" in again.stderr
     tests = found.document["points"][1]["builds"][0]["tests"]
     assert {test["scenario"]: (test["status"], test["reason"]) for test in tests} == {
         "smoke": ("PASS", None),
